@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSL-1.0
+// Caps the OpenMP threads that a task may start on the calling thread, where the program links OpenMP at all.
+#pragma once
+
+#include <optional>
+
+#if defined(__ELF__) && defined(__GNUC__)
+// Weak: null, and harmless, in a program that is not linked with an OpenMP runtime.
+extern "C" void omp_set_num_threads(int) __attribute__((weak));
+extern "C" int omp_get_max_threads() __attribute__((weak));
+#define JOBLOT_HAS_WEAK_OMP 1
+#endif
+
+namespace joblot::detail {
+
+/// While it lives, OpenMP regions that this thread opens get at most `limit` threads; afterwards as many as before.
+class inner_threads_limit {
+public:
+    explicit inner_threads_limit([[maybe_unused]] std::optional<int> limit) {
+#if defined(JOBLOT_HAS_WEAK_OMP)
+        if (!limit || !omp_set_num_threads || !omp_get_max_threads) return;
+        before_ = omp_get_max_threads();
+        omp_set_num_threads(*limit);
+#endif
+    }
+    ~inner_threads_limit() {
+#if defined(JOBLOT_HAS_WEAK_OMP)
+        if (before_) omp_set_num_threads(before_);
+#endif
+    }
+    inner_threads_limit(const inner_threads_limit&) = delete;
+    inner_threads_limit& operator=(const inner_threads_limit&) = delete;
+
+private:
+    int before_ = 0; // 0: nothing was changed
+};
+
+} // namespace joblot::detail

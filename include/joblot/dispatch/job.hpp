@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: BSL-1.0
+// The dispatcher: one call, as a backend sees it. Workers pull batches from it and run them.
+#pragma once
+
+#include <joblot/dispatch/batching.hpp>
+#include <joblot/dispatch/inner_threads.hpp>
+#include <joblot/dispatch/settings.hpp>
+#include <joblot/error.hpp>
+#include <joblot/progress/reporter.hpp>
+#include <joblot/scope.hpp>
+#include <joblot/this_task.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace joblot {
+
+class job;
+
+/// Some consecutive tasks of a call, claimed by one worker. Whoever claims a batch must run it.
+class batch {
+public:
+    batch() = default;
+    batch(std::size_t first, std::size_t size, void* tasks = nullptr) noexcept
+        : first_(first), size_(size), tasks_(tasks) {}
+
+    /// Index of its first task.
+    [[nodiscard]] std::size_t first() const noexcept { return first_; }
+    /// How many tasks it holds; 0 means that there was nothing to claim.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    explicit operator bool() const noexcept { return size_ != 0; }
+
+    /// Where the job keeps the batch's tasks; of no meaning to a backend.
+    [[nodiscard]] void* tasks() const noexcept { return tasks_; }
+
+private:
+    std::size_t first_ = 0;
+    std::size_t size_ = 0;
+    void* tasks_ = nullptr;
+};
+
+/// One thread's seat in a call. While it lives, the thread's `this_task` and settings are those of the call's tasks.
+/// Lives on the worker's stack and is used by that thread alone.
+class worker {
+public:
+    /// @param id 0 to `job::n_jobs() - 1`, held by no other live worker of that job.
+    worker(job& j, int id);
+    ~worker();
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+
+    // What follows is for the dispatcher's own parts.
+
+    /// Notes that task `index` is next; false when it must not start any more.
+    [[nodiscard]] bool may_start(std::size_t index) noexcept {
+        context_.index = index;
+        return index < context_.limit->load(std::memory_order_relaxed); // relaxed: see job::halt
+    }
+    detail::task_context& context() noexcept { return context_; }
+    detail::batch_sizer& sizer() noexcept { return sizer_; }
+    /// Tells how many tasks ended well in the batch that runs.
+    void add_completed(std::size_t tasks) noexcept { completed_ += tasks; }
+
+private:
+    friend class job;
+
+    job& job_;
+    detail::task_context context_;
+    detail::batch_sizer sizer_;
+    detail::task_context::clock::time_point lap_{}; // when the last batch ended
+    std::size_t completed_ = 0;
+    detail::task_context* outer_task_;
+    const detail::scope* outer_scope_;
+    detail::inner_threads_limit inner_threads_;
+};
+
+/// One call of a `Parallel`: reads the user's range, hands out batches, collects results, errors and progress.
+///
+/// A backend gets a `job&` in `backend::run` and lets its workers, at most `n_jobs()` at a time, do
+/// `do j.work(id); while (j.wait());`, each on a thread and with an id of its own. Every member is thread-safe.
+class job {
+public:
+    static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+
+    job(const job&) = delete;
+    job& operator=(const job&) = delete;
+    virtual ~job() = default;
+
+    /// How many workers the call is meant to have, >= 1.
+    [[nodiscard]] int n_jobs() const noexcept { return settings_.workers; }
+
+    /// At most so many tasks are still to be claimed; `none` where that is not known.
+    [[nodiscard]] virtual std::size_t tasks_left() const noexcept = 0;
+
+    /// Takes part in the call on this thread: claims batches and runs them until none can be had at the moment.
+    /// Never throws: what tasks throw is kept in the job.
+    /// @param worker_id 0 to `n_jobs() - 1`; no two threads may use the same one at the same time.
+    void work(int worker_id) {
+        worker w(*this, worker_id);
+        while (const batch b = claim(w)) run(b, w);
+    }
+
+    /// Blocks until there may be something to claim again. False when there never will be: the call is over.
+    [[nodiscard]] virtual bool wait() = 0;
+
+    /// The next tasks, read from the user's range where they come from there; an empty batch if there are none now.
+    [[nodiscard]] virtual batch claim(worker& w) = 0;
+
+    /// Runs a claimed batch on this thread.
+    void run(const batch& b, worker& w) {
+        if (in_steps_) {
+            for (std::size_t k = 0; k != b.size(); ++k) run_step(batch(b.first() + k, 1, b.tasks()), w);
+        } else {
+            run_step(b, w);
+        }
+        settle(b);
+        if (!w.sizer_.adapts() || tasks_left() == 0) return; // nobody will ask for the next size
+        const auto now = detail::task_context::clock::now();
+        w.sizer_.measured(b.size(), now - w.lap_);
+        w.lap_ = now;
+    }
+
+    /// The backend failed: nothing more starts, and the call throws `why` unless a task failed before.
+    void abort(std::exception_ptr why) {
+        {
+            const std::lock_guard lock(outcome_mutex_);
+            if (!backend_failure_) backend_failure_ = std::move(why);
+        }
+        halt(0);
+    }
+
+    // What follows is for the dispatcher's own parts and the front end.
+
+    [[nodiscard]] const detail::call_settings& settings() const noexcept { return settings_; }
+
+    /// A task failed for good, or the input did at that index. Thread-safe.
+    void fail(std::size_t index, std::exception_ptr why, std::string label) {
+        {
+            const std::lock_guard lock(outcome_mutex_);
+            if (stopped_) return; // what a task throws because it was told to stop is no failure
+            if (!failure_ || index < failure_->task.index)
+                failure_ = detail::failure{std::move(why), {index, std::move(label)}};
+        }
+        halt(earlier_tasks_matter_ ? index : 0);
+    }
+
+    /// The stop token fired.
+    void stop() noexcept {
+        {
+            const std::lock_guard lock(outcome_mutex_);
+            stopped_ = true;
+        }
+        halt(0);
+    }
+
+    /// No task at `limit` or above starts any more.
+    void halt(std::size_t limit) noexcept {
+        // relaxed: whoever reads it decides only whether to start a task. The data of a failure has its own mutex, and
+        // the caller reads it after the workers have left, which the backend synchronises.
+        std::size_t now = limit_.load(std::memory_order_relaxed);
+        while (limit < now && !limit_.compare_exchange_weak(now, limit, std::memory_order_relaxed)) {}
+        halted();
+    }
+
+    [[nodiscard]] bool is_halted() const noexcept { return limit_.load(std::memory_order_relaxed) != none; }
+
+    /// Tasks that ended well so far; exact when no worker is inside.
+    [[nodiscard]] std::size_t completed_tasks() const noexcept { return completed_.load(std::memory_order_relaxed); }
+
+    /// Whether every task has ended well; for when no worker is inside any more.
+    [[nodiscard]] virtual bool all_done() const noexcept = 0;
+
+    /// How the call ended. For when no worker is inside any more.
+    [[nodiscard]] progress_state state() const {
+        if (!is_halted()) return progress_state::finished; // whatever goes wrong halts
+        const std::lock_guard lock(outcome_mutex_);
+        if (failure_ || backend_failure_) return progress_state::failed;
+        return stopped_ ? progress_state::cancelled : progress_state::finished;
+    }
+
+    /// Prints the closing line. Call once, when no worker is inside any more.
+    void report_end(progress_state how) noexcept {
+        if (reporter_) reporter_->finish(how);
+    }
+
+    /// Throws what the call must throw, if anything.
+    void throw_if_failed() const {
+        if (!is_halted()) return;
+        const std::lock_guard lock(outcome_mutex_);
+        if (failure_) detail::throw_failure(*failure_);
+        if (backend_failure_) std::rethrow_exception(backend_failure_);
+        if (stopped_) throw cancelled(completed_tasks());
+    }
+
+protected:
+    /// @param total               Number of tasks, or `none` where it is not known.
+    /// @param earlier_tasks_matter Whether tasks before a failing one are still run (generators hand them out).
+    /// @param publishes           Whether results are handed out while the call runs.
+    job(detail::call_settings settings, std::size_t total, bool earlier_tasks_matter, bool publishes)
+        : settings_(std::move(settings)), earlier_tasks_matter_(earlier_tasks_matter),
+          // A batch of a fixed size may take long: progress and readers are told of its tasks one by one.
+          in_steps_(settings_.batch_size() > 1 && (settings_.observed() || publishes)) {
+        if (settings_.observed()) reporter_.emplace(progress(total));
+    }
+
+    /// Runs some tasks of a claimed batch; gives how many of them ended.
+    virtual std::size_t execute(const batch& b, worker& w) = 0;
+    /// All tasks of a claimed batch have ended, or will not start.
+    virtual void settle(const batch&) {}
+    /// `halt` was called: wakes whoever waits for work or results.
+    virtual void halted() noexcept {}
+    /// Label of the call's first task, for progress.
+    virtual std::string first_label() = 0;
+
+    /// The end of an input of unknown length was found.
+    void total_is_known(std::size_t total) noexcept {
+        if (reporter_) reporter_->total_known(total);
+    }
+    void report_start() noexcept {
+        if (reporter_) reporter_->start();
+    }
+
+private:
+    friend class worker;
+
+    void run_step(const batch& b, worker& w) {
+        const std::size_t ended = execute(b, w);
+        if (reporter_ && ended) reporter_->add(ended);
+    }
+
+    [[nodiscard]] detail::progress_config progress(std::size_t total) {
+        return {.n_jobs = settings_.requested_n_jobs,
+                .workers = settings_.workers,
+                .backend = settings_.backend_name,
+                .verbose = settings_.verbose,
+                .pre_dispatch = settings_.given->pre_dispatch.is_everything() ? 0 : settings_.ahead(1),
+                .sequential = settings_.workers == 1,
+                .total = total == none ? std::nullopt : std::optional(total),
+                .label = [this] { return settings_.given->label.empty() ? first_label() : settings_.given->label; },
+                .callback = settings_.given->progress};
+    }
+
+    detail::call_settings settings_;
+    bool earlier_tasks_matter_;
+    bool in_steps_;
+    std::optional<detail::progress_reporter> reporter_;
+
+    // Read by every worker before every task, written at most a few times: on a line of its own.
+    alignas(64) std::atomic<std::size_t> limit_{none};
+    // Each worker adds once, when it leaves. relaxed: read when no worker is inside.
+    alignas(64) std::atomic<std::size_t> completed_{0};
+
+    mutable std::mutex outcome_mutex_; // guards the four below; taken only when something goes wrong, and at the end
+    bool stopped_ = false;
+    std::optional<detail::failure> failure_;
+    std::exception_ptr backend_failure_;
+};
+
+inline worker::worker(job& j, int id)
+    : job_(j), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers)),
+      outer_task_(detail::current_task), outer_scope_(detail::current_scope),
+      inner_threads_(j.settings_.inside.inner_max_num_threads) {
+    context_.worker_id = id;
+    context_.limit = &j.limit_;
+    detail::current_task = &context_;
+    detail::current_scope = &j.settings_.inside;
+    if (sizer_.adapts() && j.tasks_left() > static_cast<std::size_t>(j.n_jobs())) lap_ = detail::task_context::clock::now();
+}
+
+inline worker::~worker() {
+    detail::current_task = outer_task_;
+    detail::current_scope = outer_scope_;
+    job_.completed_.fetch_add(completed_, std::memory_order_relaxed);
+}
+
+} // namespace joblot

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSL-1.0
+// Where the results of a call are kept until all are there.
+#pragma once
+
+#include <joblot/outcome.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+// All have the same members: `put(k, make)` keeps what `make()` returns as result k; different threads may put
+// different results at the same time. `take()` gives them all; for when nobody puts any more.
+
+/// For tasks without a result.
+class no_results {
+public:
+    explicit no_results(std::size_t) {}
+    template <class Make>
+    void put(std::size_t, Make&& make) {
+        std::forward<Make>(make)();
+    }
+    void take() {}
+};
+
+/// For numbers and the like: they are written where the caller will find them.
+template <class R>
+class direct_results {
+public:
+    explicit direct_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        values_[k] = std::forward<Make>(make)();
+    }
+    std::vector<R> take() { return std::move(values_); }
+
+private:
+    std::vector<R> values_;
+};
+
+/// For everything else that can be moved. An optional of its own for each result, so `bool`s share no byte.
+template <class R>
+class movable_results {
+public:
+    explicit movable_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        values_[k].emplace(std::forward<Make>(make)());
+    }
+    std::vector<R> take() {
+        std::vector<R> all;
+        all.reserve(values_.size());
+        for (auto& v : values_) all.push_back(std::move(*v));
+        return all;
+    }
+    std::optional<R>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<R>> values_;
+};
+
+/// For results that are handed out one by one; `void` becomes `std::monostate`.
+template <class R>
+class streamed_results {
+public:
+    explicit streamed_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        if constexpr (std::is_void_v<R>) {
+            std::forward<Make>(make)();
+            values_[k].emplace();
+        } else {
+            values_[k].emplace(std::forward<Make>(make)());
+        }
+    }
+    std::optional<stored_t<R>>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<stored_t<R>>> values_;
+};
+
+/// For `outcomes`: failures are results too.
+template <class R>
+class outcome_results {
+public:
+    static constexpr bool keeps_failures = true;
+
+    explicit outcome_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        if constexpr (std::is_void_v<R>) {
+            std::forward<Make>(make)();
+            values_[k].emplace(std::in_place, std::monostate{});
+        } else {
+            values_[k].emplace(std::in_place, std::forward<Make>(make)());
+        }
+    }
+    void put_failure(std::size_t k, failure f) { values_[k].emplace(std::move(f)); }
+    std::vector<outcome<R>> take() {
+        std::vector<outcome<R>> all;
+        all.reserve(values_.size());
+        for (auto& v : values_) all.push_back(std::move(*v));
+        return all;
+    }
+    std::optional<outcome<R>>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<outcome<R>>> values_;
+};
+
+template <class R>
+concept plain_number_like = std::is_trivially_default_constructible_v<R> && std::is_trivially_copyable_v<R> &&
+                            std::is_move_assignable_v<R> && !std::same_as<R, bool>;
+
+template <class R>
+struct list_results_of {
+    using type = movable_results<R>;
+};
+template <plain_number_like R>
+struct list_results_of<R> {
+    using type = direct_results<R>;
+};
+template <>
+struct list_results_of<void> {
+    using type = no_results;
+};
+
+/// What keeps the results of a call that returns a `std::vector<R>`, or nothing for `void`.
+template <class R>
+using list_results = typename list_results_of<R>::type;
+
+template <class Results>
+inline constexpr bool keeps_failures = requires { Results::keeps_failures; };
+
+} // namespace joblot::detail

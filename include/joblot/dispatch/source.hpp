@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSL-1.0
+// Where a call's tasks come from: ranges that workers may index at once, and ranges that are read one by one.
+#pragma once
+
+#include <joblot/delayed.hpp>
+#include <joblot/dispatch/label.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+/// Makes a task's call. A task that is not ours to consume is left as it was.
+///
+/// @tparam Own Whether a task seen through an lvalue may be moved from.
+template <bool Own, class T>
+constexpr decltype(auto) call_task(T&& t) {
+    using Task = std::remove_cvref_t<T>;
+    if constexpr (!std::is_lvalue_reference_v<T>) {
+        return std::move(t)();
+    } else if constexpr (Own) {
+        return std::move(const_cast<Task&>(t))();
+    } else if constexpr (requires { std::as_const(t)(); }) {
+        return std::as_const(t)();
+    } else if constexpr (std::copy_constructible<Task>) {
+        return Task(t)();
+    } else {
+        static_assert(!sizeof(T), "joblot: these tasks can only be moved, and the range is not ours to move from; "
+                                  "pass it with std::move");
+    }
+}
+
+/// Makes a task's call so that it can be made again.
+template <class T>
+constexpr decltype(auto) call_copy(const T& t) {
+    return T(t)();
+}
+
+/// Tasks of a random-access range that any thread may read at any time: every member is thread-safe.
+///
+/// @tparam Own Whether the range is ours, so that its tasks may be moved from.
+template <std::random_access_iterator It, bool Own>
+class indexed_source {
+    using reference = std::iter_reference_t<It>;
+    using task_type = std::remove_cvref_t<reference>;
+    // An element that is made anew each time it is read needs no copy to be called again.
+    static constexpr bool made_anew = !std::is_lvalue_reference_v<reference>;
+
+public:
+    using result_type = task_result_t<task_type>;
+    static constexpr bool repeatable = made_anew || std::copy_constructible<task_type>;
+
+    indexed_source(It begin, std::size_t size) : begin_(std::move(begin)), size_(size) {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    decltype(auto) call(std::size_t i) { return call_task<Own>(at(i)); }
+    decltype(auto) call_again(std::size_t i) {
+        if constexpr (made_anew)
+            return call_task<Own>(at(i));
+        else
+            return call_copy(at(i));
+    }
+    [[nodiscard]] std::string label(std::size_t i) { return label_of(at(i)); }
+
+private:
+    decltype(auto) at(std::size_t i) { return begin_[static_cast<std::iter_difference_t<It>>(i)]; }
+
+    It begin_;
+    std::size_t size_;
+};
+
+/// Some tasks that were read from a range and belong to one batch.
+template <class Task>
+class task_buffer {
+public:
+    using result_type = task_result_t<Task>;
+    static constexpr bool repeatable = std::copy_constructible<Task>;
+
+    [[nodiscard]] std::size_t size() const noexcept { return tasks_.size(); }
+    decltype(auto) call(std::size_t k) { return std::move(tasks_[k])(); }
+    decltype(auto) call_again(std::size_t k) { return call_copy(tasks_[k]); }
+    [[nodiscard]] std::string label(std::size_t k) { return label_of(tasks_[k]); }
+    [[nodiscard]] Task&& take(std::size_t k) { return std::move(tasks_[k]); }
+    void reserve(std::size_t n) { tasks_.reserve(n); }
+    template <class T>
+    void push_back(T&& t) {
+        tasks_.push_back(std::forward<T>(t));
+    }
+
+private:
+    std::vector<Task> tasks_;
+};
+
+/// Reads a range of tasks, one after the other and no further than asked. Not thread-safe: the job locks around it.
+/// The first error ends the input; tasks before it count.
+template <task_range View, bool Own>
+class task_reader {
+public:
+    using task_type = std::remove_cvref_t<std::ranges::range_reference_t<View>>;
+
+    /// @param view Is borrowed and must outlive the reader.
+    explicit task_reader(View& view) : view_(view) {}
+
+    /// Reads up to `n` tasks, fewer only at the end. After an exception from the range `error()` is set.
+    void read(std::size_t n, task_buffer<task_type>& out) {
+        try {
+            for (; n != 0; --n) {
+                if (!advance()) return;
+                take(out);
+                ++count_;
+            }
+        } catch (...) {
+            error_ = std::current_exception();
+            exhausted_ = true;
+        }
+    }
+
+    /// Whether the end, or an error, was met.
+    [[nodiscard]] bool exhausted() const noexcept { return exhausted_; }
+    /// How many tasks were read so far.
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    /// What the range threw, or null.
+    [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+
+private:
+    // The increment is put off until the next task is wanted: the range of a slow producer must not be made to wait
+    // for an element that nobody asked for.
+    bool advance() {
+        if (exhausted_) return false;
+        if (!at_)
+            at_.emplace(std::ranges::begin(view_));
+        else
+            ++*at_;
+        exhausted_ = *at_ == std::ranges::end(view_);
+        return !exhausted_;
+    }
+
+    void take(task_buffer<task_type>& out) {
+        if constexpr (Own || !std::is_lvalue_reference_v<std::ranges::range_reference_t<View>>) {
+            out.push_back(std::ranges::iter_move(*at_));
+        } else {
+            static_assert(std::copy_constructible<task_type>,
+                          "joblot: these tasks can only be moved, and the range is not ours to move from; pass it "
+                          "with std::move");
+            out.push_back(**at_);
+        }
+    }
+
+    View& view_;
+    std::optional<std::ranges::iterator_t<View>> at_;
+    bool exhausted_ = false;
+    std::size_t count_ = 0;
+    std::exception_ptr error_;
+};
+
+} // namespace joblot::detail

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSL-1.0
+// All of joblot that needs nothing but the standard library: the front end, sequential and threads.
+#pragma once
+
+#include <joblot/backend/backend.hpp>
+#include <joblot/backend/registry.hpp>
+#include <joblot/backend/sequential.hpp>
+#include <joblot/backend/threads.hpp>
+#include <joblot/cpu_count.hpp>
+#include <joblot/delayed.hpp>
+#include <joblot/error.hpp>
+#include <joblot/generator.hpp>
+#include <joblot/options.hpp>
+#include <joblot/outcome.hpp>
+#include <joblot/parallel.hpp>
+#include <joblot/parallel_backend.hpp>
+#include <joblot/progress/bar.hpp>
+#include <joblot/progress/text.hpp>
+#include <joblot/this_task.hpp>
+#include <joblot/version.hpp>

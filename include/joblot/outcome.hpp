@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSL-1.0
+// What became of one task: a value or the exception that it threw.
+#pragma once
+
+#include <joblot/error.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace joblot {
+
+namespace detail {
+/// How a result is stored: `void` has no values, so it is kept as `std::monostate`.
+template <class R>
+using stored_t = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+} // namespace detail
+
+/// The value of a task, or why there is none; what `Parallel::outcomes` returns for each task.
+///
+/// A plain value type: copyable and movable where `R` is; not synchronised.
+///
+/// @tparam R The task's decayed result type; may be move-only or `void`.
+template <class R>
+class outcome {
+public:
+    using value_type = R;
+
+    /// A success, holding `value`.
+    explicit outcome(std::in_place_t, detail::stored_t<R> value) : state_(std::in_place_index<0>, std::move(value)) {}
+    /// A failure.
+    explicit outcome(detail::failure f) : state_(std::in_place_index<1>, std::move(f)) {}
+
+    /// Whether the task gave a value.
+    [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    /// The task's value. @throws the task's own exception where there is none.
+    std::add_lvalue_reference_t<R> value() & { return get(*this); }
+    std::add_lvalue_reference_t<const R> value() const& { return get(*this); }
+    std::add_rvalue_reference_t<R> value() && {
+        if constexpr (std::is_void_v<R>)
+            get(*this);
+        else
+            return std::move(get(*this));
+    }
+
+    /// The task's exception, or a null pointer where there is a value. `failed_task` knows which task it came from.
+    [[nodiscard]] std::exception_ptr error() const {
+        if (has_value()) return nullptr;
+        detail::last_failure() = std::get<1>(state_);
+        return std::get<1>(state_).error;
+    }
+
+private:
+    template <class Self>
+    static decltype(auto) get(Self& self) {
+        if (!self.has_value()) detail::throw_failure(std::get<1>(self.state_));
+        if constexpr (!std::is_void_v<R>) return std::get<0>(self.state_);
+    }
+
+    std::variant<detail::stored_t<R>, detail::failure> state_;
+};
+
+/// A result together with the position of its task in the input; what `Parallel::generator_unordered` yields.
+/// The value of a `void` task is `std::monostate`.
+template <class R>
+struct completed {
+    std::size_t index;
+    detail::stored_t<R> value;
+};
+
+} // namespace joblot

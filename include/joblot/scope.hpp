@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+// What is in force on a thread: the innermost guard's settings, and how deep in nested calls the thread is.
+#pragma once
+
+#include <joblot/options.hpp>
+
+#include <memory>
+#include <optional>
+
+namespace joblot::detail {
+
+/// One level of settings; each overlays the one before. Guards and running tasks install theirs on their own thread.
+struct scope {
+    std::shared_ptr<backend> engine{};          // null: the default one
+    std::optional<int> n_jobs{};                // for calls that do not say theirs
+    std::optional<int> verbose{};               // likewise
+    std::optional<int> inner_max_num_threads{}; // likewise
+    bool in_task = false;                       // a task of a backend with workers: no nested call gets new threads
+    int depth = 0;                              // how many calls the running code is nested in
+};
+
+// Null: nothing is set and no call is running on this thread.
+inline constinit thread_local const scope* current_scope = nullptr;
+
+/// The settings in force here; default-constructed ones outside of guards and tasks.
+inline const scope& scope_here() {
+    static const scope* const nothing_set = new scope; // never destroyed: calls are made from static destructors too
+    return current_scope ? *current_scope : *nothing_set;
+}
+
+} // namespace joblot::detail
