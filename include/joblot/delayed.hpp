@@ -62,13 +62,13 @@ public:
     static_assert(std::is_void_v<result_type> || std::move_constructible<result_type>,
                   "joblot: the result of a task must be movable; return a std::unique_ptr to it instead");
 
-    constexpr task(F f, std::tuple<Args...> args)
-        : function_(std::move(f)), arguments_(std::move(args)) {}
+    constexpr task(F f, std::tuple<Args...> args) : function_(std::move(f)), arguments_(std::move(args)) {}
 
     /// Makes the call, with the stored arguments moved into it.
     constexpr decltype(auto) operator()() && {
-        return std::apply([&](Args&... args) -> decltype(auto) { return std::invoke(std::move(function_), std::move(args)...); },
-                          arguments_);
+        return std::apply(
+            [&](Args&... args) -> decltype(auto) { return std::invoke(std::move(function_), std::move(args)...); },
+            arguments_);
     }
     /// Makes the call and leaves the task as it was, so that it can be made again.
     constexpr decltype(auto) operator()() const&
@@ -136,8 +136,7 @@ template <class F>
 [[nodiscard]] auto delayed(F&& f, std::string label) {
     detail::check_callable<F>();
     using named = detail::labelled<std::decay_t<F>>;
-    return delayed_function<named>(
-        named{std::forward<F>(f), std::make_shared<const std::string>(std::move(label))});
+    return delayed_function<named>(named{std::forward<F>(f), std::make_shared<const std::string>(std::move(label))});
 }
 
 namespace detail {

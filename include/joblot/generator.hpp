@@ -58,7 +58,8 @@ public:
         state* range_;
     };
 
-    explicit result_range(std::unique_ptr<detail::result_stream<T>> stream) : state_(std::make_unique<state>(std::move(stream))) {}
+    explicit result_range(std::unique_ptr<detail::result_stream<T>> stream)
+        : state_(std::make_unique<state>(std::move(stream))) {}
 
     /// Where reading goes on: the first value, or after some were read the current one.
     [[nodiscard]] iterator begin() { return iterator(state_.get()); }

@@ -75,7 +75,9 @@ class batch_size_option {
 public:
     constexpr batch_size_option(auto_batch_t = {}) noexcept {}
     template <std::integral N>
-    constexpr batch_size_option(N tasks) noexcept : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks) : std::numeric_limits<long long>::max()) {}
+    constexpr batch_size_option(N tasks) noexcept
+        : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks)
+                                                 : std::numeric_limits<long long>::max()) {}
 
     /// The number, or nothing for `auto_batch`.
     [[nodiscard]] constexpr std::optional<long long> tasks() const noexcept { return tasks_; }
@@ -101,7 +103,9 @@ public:
     constexpr pre_dispatch_option(per_job k = per_job(2)) noexcept : batches_per_job_(k.batches) {}
     constexpr pre_dispatch_option(everything_t) noexcept : everything_(true) {}
     template <std::integral N>
-    constexpr pre_dispatch_option(N tasks) noexcept : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks) : std::numeric_limits<long long>::max()) {}
+    constexpr pre_dispatch_option(N tasks) noexcept
+        : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks)
+                                                 : std::numeric_limits<long long>::max()) {}
 
     [[nodiscard]] constexpr bool is_everything() const noexcept { return everything_; }
     /// The number of tasks, or nothing where it was given in batches.
@@ -177,7 +181,8 @@ struct options {
 namespace detail {
 
 // Cold: kept out of the way of calls whose options are fine.
-[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const char* field, const std::string& value, const char* way_out) {
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const char* field, const std::string& value,
+                                                          const char* way_out) {
     throw std::invalid_argument("joblot: " + std::string(field) + " = " + value + ": " + way_out);
 }
 [[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const char* field, long long value, const char* way_out) {

@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <exception>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -29,12 +31,12 @@ public:
     using value_type = R;
 
     /// A success, holding `value`.
-    explicit outcome(std::in_place_t, detail::stored_t<R> value) : state_(std::in_place_index<0>, std::move(value)) {}
+    explicit outcome(std::in_place_t, detail::stored_t<R> value) : value_(std::move(value)) {}
     /// A failure.
-    explicit outcome(detail::failure f) : state_(std::in_place_index<1>, std::move(f)) {}
+    explicit outcome(detail::failure f) : failure_(std::make_shared<const detail::failure>(std::move(f))) {}
 
     /// Whether the task gave a value.
-    [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+    [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
     explicit operator bool() const noexcept { return has_value(); }
 
     /// The task's value. @throws the task's own exception where there is none.
@@ -50,18 +52,19 @@ public:
     /// The task's exception, or a null pointer where there is a value. `failed_task` knows which task it came from.
     [[nodiscard]] std::exception_ptr error() const {
         if (has_value()) return nullptr;
-        detail::last_failure() = std::get<1>(state_);
-        return std::get<1>(state_).error;
+        detail::last_failure() = *failure_;
+        return failure_->error;
     }
 
 private:
     template <class Self>
     static decltype(auto) get(Self& self) {
-        if (!self.has_value()) detail::throw_failure(std::get<1>(self.state_));
-        if constexpr (!std::is_void_v<R>) return std::get<0>(self.state_);
+        if (!self.has_value()) detail::throw_failure(*self.failure_);
+        if constexpr (!std::is_void_v<R>) return *self.value_;
     }
 
-    std::variant<detail::stored_t<R>, detail::failure> state_;
+    std::optional<detail::stored_t<R>> value_;
+    std::shared_ptr<const detail::failure> failure_; // null where there is a value
 };
 
 /// A result together with the position of its task in the input; what `Parallel::generator_unordered` yields.

@@ -38,7 +38,8 @@ public:
     template <class R>
         requires(!detail::is_task<std::remove_cvref_t<R>>)
     auto operator()(R&& range) const {
-        if constexpr (check_range<R>()) return detail::run_range<detail::list_results>(options_, std::forward<R>(range));
+        if constexpr (check_range<R>())
+            return detail::run_range<detail::list_results>(options_, std::forward<R>(range));
     }
 
     /// Runs the given tasks. @return `std::tuple` of their results; `std::monostate` for a `void` task.
@@ -60,7 +61,8 @@ public:
         requires(sizeof...(Rs) > 0)
     auto map(F&& f, Rs&&... ranges) const {
         detail::check_callable<F>();
-        detail::zip_tasks<std::decay_t<F>, std::views::all_t<Rs>...> tasks(std::forward<F>(f), std::views::all(std::forward<Rs>(ranges))...);
+        detail::zip_tasks<std::decay_t<F>, std::views::all_t<Rs>...> tasks(
+            std::forward<F>(f), std::views::all(std::forward<Rs>(ranges))...);
         if constexpr (decltype(tasks)::is_indexed)
             return (*this)(tasks.by_index());
         else
@@ -71,7 +73,8 @@ public:
     /// @return `std::vector<outcome<R>>` in the order of the tasks.
     template <class R>
     auto outcomes(R&& range) const {
-        if constexpr (check_range<R>()) return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
+        if constexpr (check_range<R>())
+            return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
     }
 
     /// Starts the tasks of a range, which may be endless, and gives their results in the order of the tasks, each as

@@ -44,7 +44,8 @@ struct environment_defaults {
     std::optional<int> n_jobs;
 
     static const environment_defaults& get() {
-        static const environment_defaults* const defaults = new environment_defaults(read()); // used by static destructors
+        static const environment_defaults* const defaults =
+            new environment_defaults(read()); // used by static destructors
         return *defaults;
     }
 

@@ -35,7 +35,8 @@ inline constexpr int deepest_nesting = 100;
 
 /// The backend that a call gets: its own, the guard's, the hinted or the default one, with shared memory if it must be.
 /// @param own The call's own, or null.
-inline const std::shared_ptr<backend>& choose_engine(const options& o, const std::shared_ptr<backend>& own, const scope& here) {
+inline const std::shared_ptr<backend>& choose_engine(const options& o, const std::shared_ptr<backend>& own,
+                                                     const scope& here) {
     const bool hinted = o.prefer == prefer::threads && !here.engine;
     const auto& engine = own ? own : here.engine ? here.engine : hinted ? threads::shared() : default_engine(here);
     if (o.require != require::sharedmem || engine->traits().shared_memory) return engine;
@@ -60,7 +61,8 @@ inline scope scope_inside(const call_settings& s, const options& o, const scope&
 inline prepared_call prepare(const options& o, bool outlive = false) {
     const scope& here = scope_here();
     if (here.depth >= deepest_nesting)
-        throw error("joblot: calls are nested " + std::to_string(deepest_nesting) + " deep; is this an endless recursion?");
+        throw error("joblot: calls are nested " + std::to_string(deepest_nesting) +
+                    " deep; is this an endless recursion?");
     prepared_call call{};
     if (!o.backend.name().empty()) call.keep = backend_by_name(o.backend.name());
     const auto& chosen = choose_engine(o, call.keep ? call.keep : o.backend.engine(), here);
@@ -102,7 +104,8 @@ inline void run_to_end(backend& engine, job& j) noexcept {
     try {
         engine.run(j);
         if (j.state() == progress_state::finished && !j.all_done())
-            j.abort(std::make_exception_ptr(backend_error("joblot: " + engine.name() + " returned before all tasks were done")));
+            j.abort(std::make_exception_ptr(
+                backend_error("joblot: " + engine.name() + " returned before all tasks were done")));
     } catch (...) {
         j.abort(std::current_exception());
     }
@@ -150,7 +153,8 @@ auto run_range(const options& o, R&& range) {
 }
 
 /// A call whose results are read while it goes on. A thread of its own drives the backend, so that the reader is free
-/// and a nested generator never waits for a free helper; where the backend works on the caller's thread, the reader does.
+/// and a nested generator never waits for a free helper; where the backend works on the caller's thread, the reader
+/// does.
 template <class View, bool Own, class R, class T>
 class live_call final : public result_stream<T> {
     using job_type = stream_job<View, Own, streamed_results<R>>;

@@ -34,8 +34,9 @@ public:
     /// @param n Not 0.
     [[nodiscard]] virtual int effective_n_jobs(int n) const = 0;
 
-    /// Runs the whole job and returns when it is over: at most `j.n_jobs()` workers, each on its own thread and with its
-    /// own id from 0 on, do `do j.work(id); while (j.wait());`. When it returns, no worker may be inside `j` any more.
+    /// Runs the whole job and returns when it is over: at most `j.n_jobs()` workers, each on its own thread and with
+    /// its own id from 0 on, do `do j.work(id); while (j.wait());`. When it returns, no worker may be inside `j` any
+    /// more.
     /// @throws backend_error (or anything else) where it cannot; the call then throws that, unless a task had failed.
     virtual void run(job& j) = 0;
 };

@@ -35,7 +35,8 @@ inline void pause_cpu() noexcept {
 #endif
 }
 
-/// Repeats `done()` for about as long as a wake-up by the kernel would take several times over. Gives what it gave last.
+/// Repeats `done()` for about as long as a wake-up by the kernel would take several times over. Gives what it gave
+/// last.
 ///
 /// @param pauses Between two looks. Each look takes the cache line from the thread that is to write it.
 template <class Done>
@@ -163,8 +164,7 @@ private:
             else
                 h->thread.join();
         }
-        for (auto& h : helpers_) static_cast<void>(h.release()); // a detached helper still uses its own
-        helpers_.clear();
+        // helpers_ stays as it is: those that were detached still use theirs
     }
 
     // --- the caller's side
@@ -211,16 +211,27 @@ private:
         // acquire: what the helpers wrote is seen by whoever reads the results
         std::uint32_t state = s.state.load(std::memory_order_acquire);
         if (inside(state) && !spin_until(4, [&] { return !inside(state = s.state.load(std::memory_order_acquire)); })) {
-            while (inside(state = s.state.load(std::memory_order_acquire))) s.state.wait(state, std::memory_order_acquire);
+            while (inside(state = s.state.load(std::memory_order_acquire)))
+                s.state.wait(state, std::memory_order_acquire);
         }
         s.used.store(false, std::memory_order_release);
     }
 
+    /// Wakes up to so many sleeping helpers. Whoever rings takes the sleeper off the count, as the helper itself may
+    /// run only much later: calls until then must not ring in vain.
     void wake(int helpers) noexcept {
-        for (; helpers != 0 && sleepers_.load(std::memory_order_seq_cst) > 0; --helpers) {
+        for (; helpers != 0 && take_sleeper(); --helpers) {
             bell_.fetch_add(1, std::memory_order_seq_cst);
             bell_.notify_one();
         }
+    }
+
+    bool take_sleeper() noexcept {
+        int asleep = sleepers_.load(std::memory_order_seq_cst);
+        while (asleep > 0) {
+            if (sleepers_.compare_exchange_weak(asleep, asleep - 1, std::memory_order_seq_cst)) return true;
+        }
+        return false;
     }
 
     // --- the helpers' side
@@ -241,7 +252,8 @@ private:
         if (!stopping_.load(std::memory_order_seq_cst)) {
             // helpers start at different slots, so that simultaneous calls all get some
             const int start = static_cast<int>(number % slots_.size());
-            for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left && !joined; left &= left - 1) {
+            for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left && !joined;
+                 left &= left - 1) {
                 slot& s = slots_[(static_cast<std::size_t>(std::countr_zero(left)) + number) % slots_.size()];
                 joined = join(s);
                 if (joined) work_in(s);
@@ -255,7 +267,8 @@ private:
         std::uint32_t state = s.state.load(std::memory_order_relaxed);
         // acquire: the owner's job is seen
         while (joinable(state)) {
-            if (s.state.compare_exchange_weak(state, state + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+            if (s.state.compare_exchange_weak(state, state + 1, std::memory_order_acquire, std::memory_order_relaxed))
+                return true;
         }
         return false;
     }
@@ -295,21 +308,28 @@ private:
             watchers_.fetch_sub(1, std::memory_order_relaxed);
             return false;
         }
-        const bool found = spin_until(32, [&] { return something_to_join() || stopping_.load(std::memory_order_relaxed); });
+        const bool found =
+            spin_until(32, [&] { return something_to_join() || stopping_.load(std::memory_order_relaxed); });
         watchers_.fetch_sub(1, std::memory_order_relaxed);
         return found;
     }
 
     void sleep() noexcept {
-        sleepers_.fetch_add(1, std::memory_order_seq_cst); // against announce: first this, then the look at open_
+        // In this order: a ring that counts on us comes after we are counted, so it changes what we wait on; and
+        // whoever opens a slot before that is seen below (both seq_cst, see announce).
         const std::uint32_t ticket = bell_.load(std::memory_order_seq_cst);
-        if (!something_to_join() && !stopping_.load(std::memory_order_seq_cst)) bell_.wait(ticket, std::memory_order_seq_cst);
-        sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        if (!something_to_join() && !stopping_.load(std::memory_order_seq_cst))
+            bell_.wait(ticket, std::memory_order_seq_cst); // who rang has taken us off the count
+        else
+            take_sleeper(); // or a ringer has done so already
     }
 
     [[nodiscard]] bool something_to_join() const noexcept {
         for (std::uint64_t left = open_.load(std::memory_order_seq_cst); left; left &= left - 1) {
-            if (joinable(slots_[static_cast<std::size_t>(std::countr_zero(left))].state.load(std::memory_order_relaxed))) return true;
+            if (joinable(
+                    slots_[static_cast<std::size_t>(std::countr_zero(left))].state.load(std::memory_order_relaxed)))
+                return true;
         }
         return false;
     }
@@ -321,7 +341,7 @@ private:
     alignas(64) std::atomic<std::uint64_t> open_{0};
     // Helpers sleep on the bell; it is rung for one of them by adding 1.
     alignas(64) std::atomic<std::uint32_t> bell_{0};
-    std::atomic<int> sleepers_{0};
+    std::atomic<int> sleepers_{0}; // never fewer than sleep and were not rung for; may be one more for a moment
     alignas(64) std::atomic<int> watchers_{0}; // helpers that look out for work without sleeping
     alignas(64) std::atomic<bool> stopping_{false};
     std::atomic<std::size_t> started_{0}; // == helpers_.size(), to be read without the mutex

@@ -23,14 +23,27 @@ std::string label_or_nothing(Tasks& tasks, std::size_t k) noexcept {
     }
 }
 
+/// What the fast loop uses instead of `x`: where it offers one, a copy of its bare pointers, which the compiler can
+/// keep in registers. Through `x` itself they would be read anew for each task, as looking at the halt mark might
+/// change them.
+template <class X>
+decltype(auto) bare(X& x) {
+    if constexpr (requires { x.bare(); })
+        return x.bare();
+    else
+        return static_cast<X&>(x);
+}
+
 /// The fast loop: nothing per task but the call itself and one look at the halt mark. Gives how many tasks ended.
 template <class Tasks, class Results>
 std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
     std::size_t i = b.first();
     const std::size_t last = i + b.size();
     try {
+        auto&& from = bare(tasks);
+        auto&& to = bare(results);
         for (; i != last && w.may_start(i); ++i)
-            results.put(i - offset, [&]() -> decltype(auto) { return tasks.call(i - offset); });
+            to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
     } catch (...) {
         j.fail(i, std::current_exception(), label_or_nothing(tasks, i - offset));
     }
@@ -46,7 +59,8 @@ std::exception_ptr try_task(job& j, worker& w, std::size_t index, Tasks& tasks, 
     for (int tries_left = j.settings().given->retries;; --tries_left) {
         // saturated: a limit of centuries must not overflow the clock
         const auto now = limit ? clock::now() : clock::time_point{};
-        if (limit) w.context().deadline = *limit < clock::time_point::max() - now ? now + *limit : clock::time_point::max();
+        if (limit)
+            w.context().deadline = *limit < clock::time_point::max() - now ? now + *limit : clock::time_point::max();
         std::exception_ptr error;
         try {
             results.put(k, [&]() -> decltype(auto) {

@@ -62,7 +62,7 @@ public:
     /// Notes that task `index` is next; false when it must not start any more.
     [[nodiscard]] bool may_start(std::size_t index) noexcept {
         context_.index = index;
-        return index < context_.limit->load(std::memory_order_relaxed); // relaxed: see job::halt
+        return index < limit_.load(std::memory_order_relaxed); // relaxed: see job::halt
     }
     detail::task_context& context() noexcept { return context_; }
     detail::batch_sizer& sizer() noexcept { return sizer_; }
@@ -73,6 +73,7 @@ private:
     friend class job;
 
     job& job_;
+    const std::atomic<std::size_t>& limit_; // the job's
     detail::task_context context_;
     detail::batch_sizer sizer_;
     detail::task_context::clock::time_point lap_{}; // when the last batch ended
@@ -122,7 +123,7 @@ public:
             run_step(b, w);
         }
         settle(b);
-        if (!w.sizer_.adapts() || tasks_left() == 0) return; // nobody will ask for the next size
+        if (!w.sizer_.adapts() || few_tasks_left()) return;
         const auto now = detail::task_context::clock::now();
         w.sizer_.measured(b.size(), now - w.lap_);
         w.lap_ = now;
@@ -166,7 +167,8 @@ public:
         // relaxed: whoever reads it decides only whether to start a task. The data of a failure has its own mutex, and
         // the caller reads it after the workers have left, which the backend synchronises.
         std::size_t now = limit_.load(std::memory_order_relaxed);
-        while (limit < now && !limit_.compare_exchange_weak(now, limit, std::memory_order_relaxed)) {}
+        while (limit < now && !limit_.compare_exchange_weak(now, limit, std::memory_order_relaxed)) {
+        }
         halted();
     }
 
@@ -201,11 +203,12 @@ public:
     }
 
 protected:
-    /// @param total               Number of tasks, or `none` where it is not known.
+    /// @param settings             Must outlive the job.
+    /// @param total                Number of tasks, or `none` where it is not known.
     /// @param earlier_tasks_matter Whether tasks before a failing one are still run (generators hand them out).
-    /// @param publishes           Whether results are handed out while the call runs.
-    job(detail::call_settings settings, std::size_t total, bool earlier_tasks_matter, bool publishes)
-        : settings_(std::move(settings)), earlier_tasks_matter_(earlier_tasks_matter),
+    /// @param publishes            Whether results are handed out while the call runs.
+    job(const detail::call_settings& settings, std::size_t total, bool earlier_tasks_matter, bool publishes)
+        : settings_(settings), earlier_tasks_matter_(earlier_tasks_matter),
           // A batch of a fixed size may take long: progress and readers are told of its tasks one by one.
           in_steps_(settings_.batch_size() > 1 && (settings_.observed() || publishes)) {
         if (settings_.observed()) reporter_.emplace(progress(total));
@@ -231,6 +234,9 @@ protected:
 private:
     friend class worker;
 
+    /// No more than one for each worker: there is nothing to adapt, and the clock need not be read.
+    [[nodiscard]] bool few_tasks_left() const noexcept { return tasks_left() <= static_cast<std::size_t>(n_jobs()); }
+
     void run_step(const batch& b, worker& w) {
         const std::size_t ended = execute(b, w);
         if (reporter_ && ended) reporter_->add(ended);
@@ -248,7 +254,7 @@ private:
                 .callback = settings_.given->progress};
     }
 
-    detail::call_settings settings_;
+    const detail::call_settings& settings_;
     bool earlier_tasks_matter_;
     bool in_steps_;
     std::optional<detail::progress_reporter> reporter_;
@@ -265,14 +271,14 @@ private:
 };
 
 inline worker::worker(job& j, int id)
-    : job_(j), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers)),
+    : job_(j), limit_(j.limit_), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers)),
       outer_task_(detail::current_task), outer_scope_(detail::current_scope),
       inner_threads_(j.settings_.inside.inner_max_num_threads) {
     context_.worker_id = id;
     context_.limit = &j.limit_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
-    if (sizer_.adapts() && j.tasks_left() > static_cast<std::size_t>(j.n_jobs())) lap_ = detail::task_context::clock::now();
+    if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();
 }
 
 inline worker::~worker() {

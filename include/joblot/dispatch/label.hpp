@@ -3,18 +3,13 @@
 #pragma once
 
 #include <joblot/delayed.hpp>
+#include <joblot/dispatch/symbol.hpp>
 
-#include <cstdlib>
-#include <memory>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <type_traits>
-
-#if __has_include(<dlfcn.h>) && __has_include(<cxxabi.h>)
-#define JOBLOT_HAS_DLADDR 1
-#include <cxxabi.h>
-#include <dlfcn.h>
-#endif
+#include <typeinfo>
 
 namespace joblot::detail {
 
@@ -26,31 +21,22 @@ std::string type_name() {
     const auto begin = text.find("T = ") + 4;
     auto end = text.find("; std::", begin);
     if (end == text.npos) end = text.rfind(']');
-    return std::string(text.substr(begin, end - begin));
+    std::string name(text.substr(begin, end - begin));
+    // clang names a lambda after its file: the folders say nothing about the task
+    if (const auto at = name.find("(lambda at "); at != name.npos) {
+        const auto slash = name.find_last_of('/');
+        if (slash != name.npos && slash > at) name.erase(at + 11, slash - at - 10);
+    }
+    return name;
 #else
     return typeid(T).name();
-#endif
-}
-
-/// The name of the function at `address`, or "" where the program does not export it. Never throws but bad_alloc.
-inline std::string symbol_name([[maybe_unused]] const void* address) {
-#if defined(JOBLOT_HAS_DLADDR)
-    Dl_info info{};
-    if (::dladdr(address, &info) == 0 || !info.dli_sname || info.dli_saddr != address) return {};
-    int status = 0;
-    const std::unique_ptr<char, void (*)(void*)> readable(
-        abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status), std::free);
-    std::string name = readable ? readable.get() : info.dli_sname;
-    return name.substr(0, name.find('(')); // the parameters say nothing to a user who knows the function
-#else
-    return {};
 #endif
 }
 
 template <class F>
 std::string function_label(const F& f) {
     if constexpr (std::is_pointer_v<F>) {
-        // a function pointer is no object pointer to the standard, but it is to dladdr
+        // a function pointer is no object pointer to the standard, but it is one to every system with symbol tables
         if (std::string name = symbol_name(reinterpret_cast<const void*>(f)); !name.empty()) return name;
     }
     return type_name<F>();

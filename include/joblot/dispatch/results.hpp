@@ -30,13 +30,22 @@ public:
 /// For numbers and the like: they are written where the caller will find them.
 template <class R>
 class direct_results {
+    struct pointer {
+        R* values;
+        template <class Make>
+        void put(std::size_t k, Make&& make) const {
+            values[k] = std::forward<Make>(make)();
+        }
+    };
+
 public:
     explicit direct_results(std::size_t n) : values_(n) {}
     template <class Make>
     void put(std::size_t k, Make&& make) {
-        values_[k] = std::forward<Make>(make)();
+        bare().put(k, std::forward<Make>(make));
     }
     std::vector<R> take() { return std::move(values_); }
+    pointer bare() noexcept { return {values_.data()}; }
 
 private:
     std::vector<R> values_;

@@ -6,7 +6,6 @@
 #include <joblot/scope.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -22,8 +21,8 @@ struct call_settings {
     int workers = 1;                // in effect, >= 1
     bool in_caller = false;         // the backend runs everything on the calling thread
     int verbose = 0;
-    std::string backend_name{};     // only where progress is shown
-    scope inside{};                 // what is in force inside this call's tasks
+    std::string backend_name{}; // only where progress is shown
+    scope inside{};             // what is in force inside this call's tasks
 
     /// Tasks per batch, or 0 to adapt.
     [[nodiscard]] std::size_t batch_size() const noexcept {
@@ -35,8 +34,8 @@ struct call_settings {
         const pre_dispatch_option& p = given->pre_dispatch;
         if (p.is_everything()) return unlimited;
         if (p.tasks()) return static_cast<std::size_t>(*p.tasks());
-        const double tasks = std::floor(p.batches_per_job() * workers) * static_cast<double>(batch);
-        return static_cast<std::size_t>(std::clamp(tasks, 1.0, 1e18));
+        const auto batches = static_cast<std::size_t>(std::clamp(p.batches_per_job() * workers, 1.0, 1e15));
+        return batch > unlimited / batches ? unlimited : batches * batch;
     }
 
     /// Largest batch that leaves every worker its share of what may be read ahead.

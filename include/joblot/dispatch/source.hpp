@@ -69,6 +69,8 @@ public:
             return call_copy(at(i));
     }
     [[nodiscard]] std::string label(std::size_t i) { return label_of(at(i)); }
+    /// For the loop that runs tasks, see execute.hpp.
+    [[nodiscard]] indexed_source bare() const { return *this; }
 
 private:
     decltype(auto) at(std::size_t i) { return begin_[static_cast<std::iter_difference_t<It>>(i)]; }

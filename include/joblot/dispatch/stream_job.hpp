@@ -46,9 +46,9 @@ public:
     using result_type = typename tasks_type::result_type;
     static constexpr bool repeatable = tasks_type::repeatable;
 
-    stream_job(call_settings settings, View& view, delivery how)
-        : job(std::move(settings), size_of(view), how != delivery::at_end, how != delivery::at_end), how_(how),
-          reader_(view), total_(size_of(view)), careful_(needs_care<Results>(this->settings())) {
+    stream_job(const call_settings& settings, View& view, delivery how)
+        : job(settings, size_of(view), how != delivery::at_end, how != delivery::at_end), how_(how), reader_(view),
+          total_(size_of(view)), careful_(needs_care<Results>(settings)) {
         report_start();
     }
 
@@ -160,6 +160,7 @@ private:
     void read_backlog() {
         backlog_.emplace();
         read_range(none, *backlog_);
+        if (!reader_.error()) total_is_known(reader_.count());
     }
 
     void read(std::size_t n, tasks_type& out) {
@@ -196,7 +197,8 @@ private:
     std::size_t room_for(worker& w) {
         const std::lock_guard lock(state_mutex_);
         if (is_over()) return 0;
-        wanted_ = std::min(w.sizer().next(total_ == none ? none : total_ - std::min(total_, claimed_)), settings().largest_batch());
+        wanted_ = std::min(w.sizer().next(total_ == none ? none : total_ - std::min(total_, claimed_)),
+                           settings().largest_batch());
         most_ahead_ = std::max(most_ahead_, settings().ahead(wanted_));
         return std::min(wanted_, room());
     }

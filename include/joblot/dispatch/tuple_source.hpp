@@ -30,10 +30,14 @@ public:
 
     [[nodiscard]] std::size_t size() const noexcept { return sizeof...(Tasks); }
     void call(std::size_t i) {
-        visit(i, []<class T>(T& task, auto& result) { keep<T>(result, [&]() -> decltype(auto) { return std::move(task)(); }); });
+        visit(i, []<class T>(T& task, auto& result) {
+            keep<T>(result, [&]() -> decltype(auto) { return std::move(task)(); });
+        });
     }
     void call_again(std::size_t i) {
-        visit(i, []<class T>(T& task, auto& result) { keep<T>(result, [&]() -> decltype(auto) { return call_copy(task); }); });
+        visit(i, []<class T>(T& task, auto& result) {
+            keep<T>(result, [&]() -> decltype(auto) { return call_copy(task); });
+        });
     }
     [[nodiscard]] std::string label(std::size_t i) {
         std::string name;
@@ -43,7 +47,8 @@ public:
 
     /// The results; for when all tasks have ended well.
     std::tuple<stored_t<task_result_t<Tasks>>...> take() {
-        return std::apply([](auto&... r) { return std::tuple<stored_t<task_result_t<Tasks>>...>(std::move(*r)...); }, results_);
+        return std::apply([](auto&... r) { return std::tuple<stored_t<task_result_t<Tasks>>...>(std::move(*r)...); },
+                          results_);
     }
 
 private:

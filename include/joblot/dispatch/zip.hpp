@@ -18,8 +18,9 @@ namespace joblot::detail {
 
 // Indexable, or without an end: what `zip_tasks` can index without a lock as long as one of them has an end.
 template <class V>
-concept zip_indexable = std::ranges::random_access_range<V> && enable_concurrent_read<V> &&
-                        (std::ranges::sized_range<V> || std::same_as<std::ranges::sentinel_t<V>, std::unreachable_sentinel_t>);
+concept zip_indexable =
+    std::ranges::random_access_range<V> && enable_concurrent_read<V> &&
+    (std::ranges::sized_range<V> || std::same_as<std::ranges::sentinel_t<V>, std::unreachable_sentinel_t>);
 
 /// `f(a[i], b[i], ...)` as a task for each i up to the end of the shortest range. A view that owns what it was given.
 /// Random access where all ranges allow it, else a single pass.
@@ -33,9 +34,11 @@ public:
     class iterator {
     public:
         using difference_type = std::ptrdiff_t;
-        using value_type = decltype(std::declval<const delayed_function<F>&>()(*std::declval<std::ranges::iterator_t<Vs>&>()...));
+        using value_type =
+            decltype(std::declval<const delayed_function<F>&>()(*std::declval<std::ranges::iterator_t<Vs>&>()...));
 
-        explicit iterator(zip_tasks& z) : zip_(&z), at_(std::apply([](auto&... v) { return std::tuple(std::ranges::begin(v)...); }, z.views_)) {}
+        explicit iterator(zip_tasks& z)
+            : zip_(&z), at_(std::apply([](auto&... v) { return std::tuple(std::ranges::begin(v)...); }, z.views_)) {}
 
         value_type operator*() const {
             return std::apply([&](auto&... at) { return zip_->make_(*at...); }, at_);
@@ -73,7 +76,10 @@ private:
         zip_tasks* zip;
         auto operator()(std::size_t i) const {
             return std::apply(
-                [&](auto&... v) { return zip->make_(std::ranges::begin(v)[static_cast<std::ranges::range_difference_t<decltype(v)>>(i)]...); },
+                [&](auto&... v) {
+                    return zip->make_(
+                        std::ranges::begin(v)[static_cast<std::ranges::range_difference_t<decltype(v)>>(i)]...);
+                },
                 zip->views_);
         }
         using reads_only = void; // see is_pure_function below

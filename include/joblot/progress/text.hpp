@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <optional>
-#include <ostream>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace joblot {
 
@@ -100,19 +101,27 @@ class progress_text {
 public:
     static constexpr int default_verbose = 10;
 
-    explicit progress_text(std::ostream& stream) noexcept : stream_(&stream) {}
+    /// @param stream A `std::ostream`, or anything else with its `write(const char*, std::streamsize)` and `flush()`.
+    // A template, so that a program without streams does not pay for <ostream>.
+    template <class Stream>
+        requires(!std::same_as<Stream, progress_text> && !std::is_const_v<Stream>)
+    explicit progress_text(Stream& stream) noexcept
+        : stream_(&stream), write_([](void* to, std::string_view line) {
+              auto& out = *static_cast<Stream*>(to);
+              out.write(line.data(), static_cast<std::ptrdiff_t>(line.size()));
+              out.flush();
+          }) {}
 
     void operator()(const progress_event& event) const { write(event.line); }
 
     /// Writes one line, which brings its own newline; nothing if it is empty.
     void write(std::string_view line) const {
-        if (line.empty()) return;
-        stream_->write(line.data(), static_cast<std::streamsize>(line.size()));
-        stream_->flush();
+        if (!line.empty()) write_(stream_, line);
     }
 
 private:
-    std::ostream* stream_;
+    void* stream_;
+    void (*write_)(void*, std::string_view);
 };
 
 } // namespace joblot
