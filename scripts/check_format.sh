@@ -24,7 +24,10 @@ sources() {
     fi
 }
 
-mapfile -d '' -t files < <(sources)
+files=()
+while IFS= read -r -d '' file; do
+    [ ! -f "$file" ] || files+=("$file") # git still lists what was just deleted
+done < <(sources)
 [ ${#files[@]} -gt 0 ] || { echo "check_format.sh: no C++ files found" >&2; exit 2; }
 "$formatter" "${arguments[@]}" "${files[@]}"
 echo "${#files[@]} C++ files are formatted"

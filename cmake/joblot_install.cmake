@@ -1,0 +1,34 @@
+# Install rules: headers, the CMake package (find_package(joblot)) and joblot.pc. Nothing depends on the architecture,
+# so both go below share/, and both find the headers relative to themselves: an installed tree may be moved.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(joblot_package_dir "${CMAKE_INSTALL_DATADIR}/cmake/joblot")
+set(joblot_pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+
+install(TARGETS joblot EXPORT joblot-targets FILE_SET HEADERS)
+install(EXPORT joblot-targets NAMESPACE joblot:: DESTINATION "${joblot_package_dir}")
+
+configure_package_config_file(
+    "${CMAKE_CURRENT_LIST_DIR}/joblot-config.cmake.in" "${PROJECT_BINARY_DIR}/joblot-config.cmake"
+    INSTALL_DESTINATION "${joblot_package_dir}"
+    NO_SET_AND_CHECK_MACRO
+)
+# Before 1.0 a minor version may change the interface.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/joblot-config-version.cmake"
+    COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT
+)
+install(
+    FILES "${PROJECT_BINARY_DIR}/joblot-config.cmake" "${PROJECT_BINARY_DIR}/joblot-config-version.cmake"
+    DESTINATION "${joblot_package_dir}"
+)
+
+# The way from joblot.pc to the prefix and to the headers; an absolute install folder stays as it is.
+file(RELATIVE_PATH joblot_pc_to_prefix "/prefix/${joblot_pkgconfig_dir}" "/prefix")
+set(joblot_pc_prefix "\${pcfiledir}/${joblot_pc_to_prefix}")
+set(joblot_pc_includedir "\${prefix}")
+cmake_path(APPEND joblot_pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
+configure_file("${CMAKE_CURRENT_LIST_DIR}/joblot.pc.in" "${PROJECT_BINARY_DIR}/joblot.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/joblot.pc" DESTINATION "${joblot_pkgconfig_dir}")
+
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Sets up a Debian 12 machine and runs every test of joblot.
+#
+#   tests/run.sh                 everything
+#   tests/run.sh STAGE...        some stages, in the given order (each builds what it needs)
+#   tests/run.sh --list          the stages
+#
+# All stages run, whatever fails. Exit status 1 if anything did; the last line is "N passed, N failed".
+# Everything is built below build/ (JOBLOT_JOBS=n: with n processes, default all CPUs).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+all_stages=(setup format layers gcc clang asan tsan compile_fail consumers docs)
+jobs=${JOBLOT_JOBS:-$(nproc)}
+logs=$PWD/build/test-logs
+venv=$PWD/build/venv
+passed=0 failed=0 table=()
+
+# What a stage found; run_stage adds it up.
+stage_passed=0 stage_failed=0
+
+# check NAME COMMAND...: one thing that works or does not.
+check() {
+    local name=$1
+    shift
+    if "$@"; then
+        stage_passed=$((stage_passed + 1))
+    else
+        echo "FAILED: $name" >&2
+        stage_failed=$((stage_failed + 1))
+        return 1
+    fi
+}
+
+# ---- pieces
+
+configure() {
+    local preset=$1 options=("-DPython3_EXECUTABLE=$python")
+    # Only this script's own runs share a compiler cache; it stays below build/.
+    if command -v ccache >/dev/null; then
+        export CCACHE_DIR=$PWD/build/ccache CCACHE_MAXSIZE=2G
+        options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+    fi
+    cmake --preset "$preset" "${options[@]}" >"$logs/$preset.configure.log" 2>&1 ||
+        { cat "$logs/$preset.configure.log" >&2; return 1; }
+}
+
+# Builds a preset; says little unless it fails.
+build() {
+    local preset=$1
+    configure "$preset" || return 1
+    echo "building $preset ..."
+    cmake --build --preset "$preset" --parallel "$jobs" -- -k 0 >"$logs/$preset.build.log" 2>&1 && return 0
+    grep -E '(error|warning|FAILED):' -A 12 "$logs/$preset.build.log" | head -n 150 >&2
+    echo "the whole log is $logs/$preset.build.log" >&2
+    return 1
+}
+
+# tests PRESET CTEST_ARGUMENT...: runs ctest and adds its counts.
+tests() {
+    local preset=$1 report=$logs/$1.$stage.xml
+    shift
+    rm -f "$report"
+    ctest --preset "$preset" --output-junit "$report" "$@" 2>&1 | tee "$logs/$preset.$stage.log"
+    local counts
+    counts=$(python3 scripts/junit_counts.py "$report") || { check "ctest of $preset" false; return; }
+    read -r good bad <<<"$counts"
+    stage_passed=$((stage_passed + good)) stage_failed=$((stage_failed + bad))
+}
+
+# What depends on how the code runs, under one preset.
+build_and_test() {
+    local preset=$1
+    shift
+    check "build of $preset" build "$preset"
+    tests "$preset" "$@"
+}
+
+# ---- stages
+
+# joblib is Python's original; its progress lines are compared with ours.
+stage_setup() {
+    check packages scripts/debian_packages.sh g++ cmake ninja-build git python3 python3-venv pkg-config ccache \
+        clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcatch2-dev/backports || return
+    [ -x "$venv/bin/pip" ] || check "Python environment" python3 -m venv "$venv" || return
+    "$venv/bin/python" -c 'import joblib' 2>/dev/null || check "joblib from PyPI" install_joblib
+    "$venv/bin/python" -c 'import joblib; print("joblib", joblib.__version__)'
+}
+
+install_joblib() {
+    "$venv/bin/pip" install --quiet --disable-pip-version-check 'joblib==1.6.*' ||
+        "$venv/bin/pip" install --quiet --disable-pip-version-check 'joblib>=1,<2'
+}
+
+stage_format() { check format scripts/check_format.sh; }
+
+stage_layers() {
+    check "include graph" python3 tests/support/include_graph.py include
+    check "test of the include graph check" python3 tests/support/include_graph_test.py
+}
+
+own_stage='compile_fail|consumer|docs' # ctest labels that have a stage of their own
+stage_gcc() { build_and_test dev -LE "$own_stage"; }
+stage_clang() { build_and_test clang -LE "$own_stage"; }
+stage_asan() { build_and_test asan; }
+stage_tsan() { build_and_test tsan; }
+
+# With both compilers.
+label_with_both() {
+    local preset
+    for preset in dev clang; do
+        if configure "$preset"; then tests "$preset" -L "$1"; else check "configuration of $preset" false; fi
+    done
+}
+stage_compile_fail() { label_with_both compile_fail; }
+stage_consumers() { label_with_both consumer; }
+stage_docs() { label_with_both docs; }
+
+# ---- running them
+
+run_stage() {
+    stage=$1 stage_passed=0 stage_failed=0
+    local start=$SECONDS
+    printf '\n======== %s\n' "$stage"
+    "stage_$stage"
+    table+=("$(printf '%-14s %7d %7d %8d' "$stage" "$stage_passed" "$stage_failed" $((SECONDS - start)))")
+    passed=$((passed + stage_passed)) failed=$((failed + stage_failed))
+}
+
+case ${1-} in
+--list) echo "${all_stages[@]}"; exit 0 ;;
+-*) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
+stages=("${@:-}")
+[ $# -gt 0 ] || stages=("${all_stages[@]}")
+for stage in "${stages[@]}"; do
+    declare -F "stage_$stage" >/dev/null || { echo "tests/run.sh: no stage '$stage'; there are: ${all_stages[*]}" >&2; exit 2; }
+done
+
+mkdir -p "$logs"
+for stage in "${stages[@]}"; do
+    python=python3
+    [ ! -x "$venv/bin/python" ] || python=$venv/bin/python
+    run_stage "$stage"
+done
+
+printf '\n%-14s %7s %7s %8s\n' stage passed failed seconds
+printf '%s\n' "${table[@]}"
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+// The list of backends that every conformance test runs on. A new backend is one more line in `backends()`; what it
+// cannot do is said by its capabilities, never by comparing names.
+#pragma once
+
+#include "external_backend.hpp"
+
+#include <joblot/joblot.hpp>
+
+#include <catch2/catch_message.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace support {
+
+struct backend_case {
+    const char* name;                                             // how the test output calls it
+    void (*activate)(std::optional<joblot::parallel_backend>&);  // builds the guard that selects it
+    joblot::backend_choice (*choose)();                          // the same choice, for `options::backend`
+    const char* line_name = "";                                   // what the first progress line calls it
+    bool shared_memory = true;  // closures and the caller's variables reach the tasks
+    bool parallel = true;       // tasks can run at the same time
+    bool can_kill = false;      // a time limit ends a task that does not poll
+    bool in_caller = false;     // all work is done by the thread that calls or reads
+    bool pooled = true;         // threads are kept between calls
+};
+
+inline std::vector<backend_case> backends() {
+    using joblot::backend_choice;
+    using guard = std::optional<joblot::parallel_backend>;
+    static const bool registered = [] {
+        joblot::register_backend("thread_per_worker", make_thread_per_worker);
+        return true;
+    }();
+    (void)registered;
+    return {
+        {.name = "sequential",
+         .activate = [](guard& g) { g.emplace(joblot::sequential{}); },
+         .choose = [] { return backend_choice{joblot::sequential{}}; },
+         .line_name = "SequentialBackend",
+         .parallel = false,
+         .in_caller = true},
+        {.name = "threads",
+         .activate = [](guard& g) { g.emplace(joblot::threads{}); },
+         .choose = [] { return backend_choice{joblot::threads{}}; },
+         .line_name = "ThreadingBackend"},
+        {.name = "threading, by name",
+         .activate = [](guard& g) { g.emplace("threading"); },
+         .choose = [] { return backend_choice{"threading"}; },
+         .line_name = "ThreadingBackend"},
+        {.name = "outside of the library, by name",
+         .activate = [](guard& g) { g.emplace("thread_per_worker"); },
+         .choose = [] { return backend_choice{"thread_per_worker"}; },
+         .line_name = "ThreadPerWorkerBackend",
+         .pooled = false},
+        {.name = "outside of the library, an object",
+         .activate = [](guard& g) { g.emplace(make_thread_per_worker()); },
+         .choose = [] { return backend_choice{make_thread_per_worker()}; },
+         .line_name = "ThreadPerWorkerBackend",
+         .pooled = false},
+    };
+}
+
+/// Selects a backend for the rest of the scope.
+class selected {
+public:
+    explicit selected(const backend_case& which) { which.activate(guard_); }
+
+private:
+    std::optional<joblot::parallel_backend> guard_;
+};
+
+}  // namespace support
+
+/// Runs what follows in the test case once for each backend, which `var` describes and a guard selects.
+#define JOBLOT_FOR_EACH_BACKEND(var)                                                        \
+    const ::support::backend_case var = GENERATE(from_range(::support::backends()));       \
+    const ::support::selected var##_selected{var};                                          \
+    INFO("backend: " << var.name)
+
+/// Leaves the test case for backends without a capability: `JOBLOT_NEEDS(backend.parallel)`.
+#define JOBLOT_NEEDS(capability) \
+    do {                         \
+        if (!(capability)) return; \
+    } while (false)
