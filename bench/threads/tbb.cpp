@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSL-1.0
+// The thread benchmarks with oneTBB: parallel_for, auto partitioner, into a vector.
+#include "workload.hpp"
+
+#include <oneapi/tbb/blocked_range.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
+
+namespace {
+
+struct tbb_peer {
+    template <class F>
+    std::vector<double> operator()(std::size_t n, F f) const {
+        std::vector<double> out(n);
+        tbb::parallel_for(
+            tbb::blocked_range<std::size_t>(0, n),
+            [&](const tbb::blocked_range<std::size_t>& range) {
+                for (std::size_t i = range.begin(); i != range.end(); ++i) out[i] = f(i);
+            },
+            tbb::auto_partitioner{});
+        return out;
+    }
+};
+
+} // namespace
+
+int main(int argc, char** argv) {
+    return bench::run_case(argc, argv, [](const bench::parameters& p) {
+        static const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                               static_cast<std::size_t>(p.workers));
+        return tbb_peer{};
+    });
+}
