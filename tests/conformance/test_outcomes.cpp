@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSL-1.0
+// Parallel::outcomes: a value or an exception for every task, and no failure stops another task.
+
+#include "../support/backends.hpp"
+#include "../support/waiting.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <ranges>
+#include <stdexcept>
+#include <vector>
+
+namespace {
+
+namespace views = std::views;
+using namespace std::chrono_literals;
+using joblot::delayed;
+using joblot::failed_task;
+using joblot::Parallel;
+
+int fail_on_multiples_of_three(int i) {
+    if (i % 3 == 0) throw std::runtime_error{std::to_string(i)};
+    return 10 * i;
+}
+
+}  // namespace
+
+TEST_CASE("[J46] every task runs, and each outcome holds its value or its exception", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{7});
+    auto outcomes = Parallel({.n_jobs = n_jobs, .batch_size = batch})
+                        .outcomes(views::iota(0, 100) | views::transform(delayed(fail_on_multiples_of_three, "third")));
+    REQUIRE(outcomes.size() == 100);
+    for (int i = 0; i < 100; ++i) {
+        auto& outcome = outcomes[static_cast<std::size_t>(i)];
+        REQUIRE(outcome.has_value() == (i % 3 != 0));
+        CHECK(static_cast<bool>(outcome) == outcome.has_value());
+        if (outcome) {
+            CHECK(outcome.value() == 10 * i);
+            CHECK(outcome.error() == nullptr);
+            continue;
+        }
+        try {
+            (void)outcome.value();
+            FAIL("value() must throw");
+        } catch (const std::runtime_error& e) {
+            CHECK(e.what() == std::to_string(i));
+            REQUIRE(failed_task(e).has_value());
+            CHECK(failed_task(e)->index == static_cast<std::size_t>(i));
+            CHECK(failed_task(e)->label == "third");
+        }
+        const std::exception_ptr error = outcome.error();
+        REQUIRE(failed_task(error).has_value());
+        CHECK(failed_task(error)->index == static_cast<std::size_t>(i));
+    }
+}
+
+TEST_CASE("outcomes of void and of move-only tasks", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const Parallel parallel({.n_jobs = n_jobs});
+    const auto silent = [](int i) {
+        if (i == 1) throw i;
+    };
+    auto voids = parallel.outcomes(views::iota(0, 3) | views::transform(delayed(silent)));
+    REQUIRE(voids.size() == 3);
+    CHECK(voids[0].has_value());
+    CHECK_NOTHROW(voids[0].value());
+    CHECK_THROWS_AS(voids[1].value(), int);
+    CHECK(voids[2].has_value());
+    const auto boxed = [](int i) {
+        if (i == 1) throw i;
+        return std::make_unique<int>(i);
+    };
+    auto boxes = parallel.outcomes(views::iota(0, 3) | views::transform(delayed(boxed)));
+    REQUIRE(boxes.size() == 3);
+    const std::unique_ptr<int> taken = std::move(boxes[2]).value();
+    CHECK(*taken == 2);
+    CHECK_THROWS_AS(std::move(boxes[1]).value(), int);
+}
+
+TEST_CASE("all tasks may fail", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const auto outcomes = Parallel({.n_jobs = n_jobs})
+                              .outcomes(views::iota(0, 500) | views::transform(delayed([](int i) { throw i; })));
+    REQUIRE(outcomes.size() == 500);
+    int wrong = 0;
+    for (std::size_t i = 0; i < 500; ++i) {
+        try {
+            outcomes[i].value();
+            ++wrong;
+        } catch (int number) {
+            wrong += number != static_cast<int>(i);
+        }
+    }
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("a time limit makes one outcome a timeout_error and leaves the others alone", "[outcomes][timeout]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const auto slow_third = [](int i) {
+        if (i == 3) support::eventually([] { return joblot::this_task::stop_requested(); });
+        return i;
+    };
+    // the limit must be short for task 3, and out of reach for the others even on a machine that stalls: try again
+    for (int attempt = 0; attempt < 20; ++attempt) {
+        const auto outcomes = Parallel({.n_jobs = n_jobs, .batch_size = 1, .timeout = 100ms})
+                                  .outcomes(views::iota(0, 8) | views::transform(delayed(slow_third, "slow")));
+        REQUIRE(outcomes.size() == 8);
+        REQUIRE_FALSE(outcomes[3].has_value());
+        try {
+            (void)outcomes[3].value();
+        } catch (const joblot::timeout_error& e) {
+            CHECK(e.index() == 3);
+            CHECK(e.label() == "slow");
+            CHECK(e.limit() == 100ms);
+        }
+        int values = 0;
+        for (const auto& outcome : outcomes) values += outcome.has_value();
+        if (values == 7) return;
+    }
+    FAIL("tasks that return at once timed out again and again");
+}
+
+TEST_CASE("outcomes with retries hold the value of the attempt that worked", "[outcomes][retries]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    std::vector<std::atomic<int>> attempts(20);
+    const auto flaky = [&attempts](int i) {
+        const int attempt = ++attempts[static_cast<std::size_t>(i)];
+        if (attempt <= i % 5) throw std::runtime_error{"attempt " + std::to_string(attempt)};
+        return i;
+    };
+    const auto outcomes =
+        Parallel({.n_jobs = n_jobs, .retries = 2}).outcomes(views::iota(0, 20) | views::transform(delayed(flaky)));
+    for (int i = 0; i < 20; ++i) {
+        const auto& outcome = outcomes[static_cast<std::size_t>(i)];
+        CHECK(outcome.has_value() == (i % 5 <= 2));
+        CHECK(attempts[static_cast<std::size_t>(i)] == std::min(i % 5 + 1, 3));
+        if (outcome) continue;
+        try {
+            (void)outcome.value();
+        } catch (const std::runtime_error& e) {
+            CHECK(std::string{e.what()} == "attempt 3");
+        }
+    }
+}
+
+TEST_CASE("a fired stop token still cancels a call for outcomes", "[outcomes][stop]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory);
+    const int n_jobs = GENERATE(1, 2, -1, 4);
+    std::stop_source source;
+    const auto task = [&source](int i) {
+        if (i == 5) source.request_stop();
+        return i;
+    };
+    CHECK_THROWS_AS(Parallel({.n_jobs = n_jobs, .stop = source.get_token()})
+                        .outcomes(views::iota(0, 1000) | views::transform(delayed(task))),
+                    joblot::cancelled);
+}

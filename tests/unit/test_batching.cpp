@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSL-1.0
+// The batch-size policy: durations in, sizes out; no threads, no clock.
+#include <joblot/dispatch/batching.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+using joblot::detail::batch_sizer;
+using std::chrono::nanoseconds;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t plenty = 1'000'000'000;
+
+/// The sizes that a lone worker takes of `n` tasks whose duration is a function of their index.
+template <class Duration>
+std::vector<std::size_t> sizes_of(std::size_t n, std::size_t workers, Duration duration_of) {
+    batch_sizer sizer(0, workers);
+    std::vector<std::size_t> sizes;
+    for (std::size_t done = 0; done != n;) {
+        const std::size_t size = sizer.next(n - done);
+        nanoseconds took{0};
+        for (std::size_t i = done; i != done + size; ++i) took += duration_of(i);
+        sizer.measured(size, took);
+        sizes.push_back(size);
+        done += size;
+    }
+    return sizes;
+}
+
+} // namespace
+
+TEST_CASE("a fixed size is kept, and cut off at the end") {
+    batch_sizer sizer(7, 4);
+    REQUIRE(sizer.next(100) == 7);
+    sizer.measured(7, 1h);
+    REQUIRE(sizer.next(100) == 7);
+    REQUIRE(sizer.next(3) == 3);
+    REQUIRE(sizer.next(0) == 1);
+    REQUIRE_FALSE(sizer.adapts());
+}
+
+TEST_CASE("the first batch is one task, whatever comes") {
+    REQUIRE(batch_sizer(0, 1).next(plenty) == 1);
+    REQUIRE(batch_sizer(0, 64).next(plenty) == 1);
+    REQUIRE(batch_sizer(0, 64).next(1) == 1);
+}
+
+TEST_CASE("batches of short tasks grow to the target and no further") {
+    for (const nanoseconds each : {1ns, 10ns, 100ns, 1000ns, 10000ns}) {
+        batch_sizer sizer(0, 2);
+        std::size_t size = 0;
+        for (int i = 0; i != 20; ++i) {
+            const std::size_t next = sizer.next(plenty);
+            REQUIRE(next <= std::max<std::size_t>(1, size) * batch_sizer::max_growth);
+            size = next;
+            sizer.measured(size, each * static_cast<nanoseconds::rep>(size));
+        }
+        const auto lasts = each * static_cast<nanoseconds::rep>(size);
+        CAPTURE(each.count(), size);
+        REQUIRE(lasts <= batch_sizer::target);
+        REQUIRE(lasts + each > batch_sizer::target);
+    }
+}
+
+TEST_CASE("tasks longer than the target are taken one by one") {
+    for (const std::size_t size : sizes_of(50, 2, [](std::size_t) { return nanoseconds(100ms); })) REQUIRE(size == 1);
+}
+
+TEST_CASE("a batch that was too long is followed by shorter ones at once") {
+    batch_sizer sizer(0, 2);
+    for (int i = 0; i != 10; ++i)
+        sizer.measured(sizer.next(plenty), nanoseconds(10) * static_cast<nanoseconds::rep>(sizer.next(plenty)));
+    REQUIRE(sizer.next(plenty) > 100);
+    sizer.measured(sizer.next(plenty), 1s);
+    REQUIRE(sizer.next(plenty) == 1);
+}
+
+TEST_CASE("no worker takes more than its share of what is left, unless it is worth no time") {
+    batch_sizer sizer(0, 4);
+    for (int i = 0; i != 10; ++i) {
+        const std::size_t size = sizer.next(plenty);
+        sizer.measured(size, nanoseconds(100) * static_cast<nanoseconds::rep>(size));
+    }
+    REQUIRE(sizer.next(800) == 100); // 800 / (2 * 4)
+    REQUIRE(sizer.next(80) == 10);   // 80 / (2 * 4) is as much as 1 us is worth
+    REQUIRE(sizer.next(8) == 8);     // less than 1 us in all: not worth sharing
+    REQUIRE(sizer.next(1) == 1);
+}
+
+TEST_CASE("the last batches are short however the durations are spread") {
+    const std::size_t n = 100'000;
+    const auto spread = GENERATE(0, 1, 2);
+    const auto duration_of = [&](std::size_t i) {
+        const bool is_long = spread == 0 ? i % 100 == 0 : spread == 1 ? i < n / 100 : i >= n - n / 100;
+        return is_long ? nanoseconds(10us) : nanoseconds(100ns);
+    };
+    const auto sizes = sizes_of(n, 2, duration_of);
+    // the time of the last tenth of the batches, each on its own
+    std::size_t first = n;
+    for (auto size = sizes.rbegin(); size != sizes.rend() && first > n - n / 1000; ++size) {
+        first -= *size;
+        nanoseconds lasts{0};
+        for (std::size_t i = first; i != first + *size; ++i) lasts += duration_of(i);
+        REQUIRE(lasts < 1ms); // of a call of 10 ms for each of the two workers at least
+    }
+}
+
+TEST_CASE("absurd measures do no harm") {
+    batch_sizer sizer(0, 2);
+    sizer.measured(0, 0ns);
+    REQUIRE(sizer.next(plenty) >= 1);
+    sizer.measured(static_cast<std::size_t>(-1), nanoseconds::max());
+    REQUIRE(sizer.next(plenty) >= 1);
+    sizer.measured(static_cast<std::size_t>(-1), -5ns);
+    REQUIRE(sizer.next(plenty) >= 1);
+    REQUIRE(sizer.next(static_cast<std::size_t>(-1)) >= 1);
+}
