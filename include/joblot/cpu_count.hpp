@@ -54,7 +54,8 @@ inline std::optional<int> cgroup_limit_upwards(const std::string& mount, std::st
     for (;;) {
         if (const auto limit = cgroup_limit(mount + path)) tightest = std::min(tightest.value_or(*limit), *limit);
         if (path.empty()) return tightest;
-        path.resize(path == "/" ? 0 : std::min(path.rfind('/'), path.size()));
+        const auto slash = path.rfind('/');
+        path.resize(slash == path.npos ? 0 : slash);
     }
 }
 

@@ -33,7 +33,7 @@ struct labelled {
     }
 };
 
-// Not invoke_result_t alone: for a call that cannot be made the one diagnostic is the static_assert in `task`.
+// Not invoke_result_t alone: for a call that cannot be made the one diagnostic is the static_assert in `delayed`.
 template <class F, class... Args>
 struct task_result {
     using type = void;
@@ -52,15 +52,11 @@ struct task_result<F, Args...> {
 /// `std::thread` does: `f` may take them by value, by `const&` or by `&&`, and by `&` only through `std::ref`.
 template <class F, class... Args>
 class task {
-    static_assert(std::invocable<F, Args...>,
-                  "joblot: the function cannot be called with these arguments (they are passed as rvalues of their "
-                  "decayed types; use std::ref for a parameter that is a non-const reference)");
-
 public:
     /// What the call returns, decayed.
     using result_type = typename detail::task_result<F, Args...>::type;
-    static_assert(std::is_void_v<result_type> || std::move_constructible<result_type>,
-                  "joblot: the result of a task must be movable; return a std::unique_ptr to it instead");
+    /// Whether the call can be made at all; `delayed` refuses to make other tasks.
+    static constexpr bool callable = std::invocable<F, Args...>;
 
     constexpr task(F f, std::tuple<Args...> args) : function_(std::move(f)), arguments_(std::move(args)) {}
 
@@ -100,14 +96,23 @@ public:
     [[nodiscard]] constexpr task<F, std::decay_t<Args>...> operator()(Args&&... args) const&
         requires std::copy_constructible<F>
     {
+        check_arguments<std::decay_t<Args>...>();
         return {function_, std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
     }
     template <class... Args>
     [[nodiscard]] constexpr task<F, std::decay_t<Args>...> operator()(Args&&... args) && {
+        check_arguments<std::decay_t<Args>...>();
         return {std::move(function_), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
     }
 
 private:
+    template <class... Args>
+    static constexpr void check_arguments() {
+        static_assert(std::invocable<F, Args...>,
+                      "joblot: the function cannot be called with these arguments (they are passed as rvalues of their "
+                      "decayed types; use std::ref for a parameter that is a non-const reference)");
+    }
+
     [[no_unique_address]] F function_;
 };
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -45,6 +46,12 @@ public:
     [[nodiscard]] std::chrono::nanoseconds limit() const noexcept { return limit_; }
 
 private:
+    static std::string in_seconds(std::chrono::nanoseconds time) {
+        char text[40];
+        std::snprintf(text, sizeof text, "%g s", std::chrono::duration<double>(time).count());
+        return text;
+    }
+
     std::shared_ptr<const task_info> task_; // shared: copying an exception must not throw
     std::chrono::nanoseconds limit_;
 };

@@ -61,6 +61,12 @@ public:
     explicit result_range(std::unique_ptr<detail::result_stream<T>> stream)
         : state_(std::make_unique<state>(std::move(stream))) {}
 
+    result_range(const result_range&) = delete;
+    result_range& operator=(const result_range&) = delete;
+    result_range(result_range&&) = default;
+    result_range& operator=(result_range&&) = default;
+    ~result_range() = default;
+
     /// Where reading goes on: the first value, or after some were read the current one.
     [[nodiscard]] iterator begin() { return iterator(state_.get()); }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }

@@ -131,8 +131,9 @@ public:
             limit_ = nanoseconds::max();
         else if (seconds(d) > seconds::zero()) // a positive limit stays positive: 0.1 ns is not "no time at all"
             limit_ = std::max(nanoseconds(1), std::chrono::duration_cast<nanoseconds>(d));
-        else
-            limit_ = nanoseconds::zero(); // refused when the options are checked; NaN ends here too
+        else // refused when the options are checked; NaN ends here too
+            limit_ = seconds(d) > seconds(nanoseconds::min()) ? std::chrono::duration_cast<nanoseconds>(d)
+                                                              : nanoseconds::zero();
     }
 
     /// The limit, or nothing.
@@ -216,7 +217,8 @@ inline void check(const options& o) {
         refuse("pre_dispatch", "per_job(" + std::to_string(o.pre_dispatch.batches_per_job()) + ")",
                "give more than 0 batches for each worker");
     if (const auto t = o.timeout.limit(); t && *t <= std::chrono::nanoseconds::zero())
-        refuse("timeout", "0 or less", "give a positive duration, or leave it out for no limit");
+        refuse("timeout", std::to_string(std::chrono::duration<double>(*t).count()) + " s",
+               "give a positive duration, or leave it out for no limit");
     if (o.retries < 0) refuse("retries", o.retries, "give 0 or more");
     if (o.require == require::sharedmem && o.prefer == prefer::processes)
         refuse("prefer", "processes", "processes share no memory, which require = sharedmem asks for");

@@ -76,7 +76,8 @@ inline prepared_call prepare(const options& o, bool outlive = false) {
     s.workers = engine.effective_n_jobs(s.requested_n_jobs);
     if (s.workers < 1) throw backend_error("joblot: " + engine.name() + " has no active worker");
     s.in_caller = engine.traits().in_caller;
-    s.verbose = o.verbose ? *o.verbose : here.verbose.value_or(0);
+    const auto& loud = o.backend.defaults().verbose;
+    s.verbose = o.verbose ? *o.verbose : loud ? *loud : here.verbose.value_or(0);
     if (s.observed()) s.backend_name = engine.name();
     s.inside = scope_inside(s, o, here);
     return call;
@@ -87,7 +88,7 @@ class stop_link {
 public:
     explicit stop_link(job& j) {
         const std::stop_token& token = j.settings().given->stop;
-        if (token.stop_possible()) callback_.emplace(token, stopper{&j});
+        if (token.stop_possible()) callback_ = std::make_unique<callback>(token, stopper{&j});
     }
 
 private:
@@ -95,7 +96,8 @@ private:
         job* target;
         void operator()() const noexcept { target->stop(); }
     };
-    std::optional<std::stop_callback<stopper>> callback_;
+    using callback = std::stop_callback<stopper>;
+    std::unique_ptr<callback> callback_; // on the heap, as most calls have none
 };
 
 /// Lets the backend run the job to its end; afterwards the job knows how it ended.
@@ -111,6 +113,12 @@ inline void run_to_end(backend& engine, job& j) noexcept {
     }
 }
 
+// Whether a range of type R&& belongs to us, its elements included: a container that was moved in, but not a span.
+template <class R>
+inline constexpr bool owns_elements = !std::is_reference_v<R> && !std::is_const_v<R> && !std::ranges::view<R>;
+template <class C>
+inline constexpr bool owns_elements<std::ranges::owning_view<C>> = true;
+
 template <class Tasks>
 void check_repeatable(const options& o) {
     if (!Tasks::repeatable && o.retries > 0)
@@ -125,12 +133,6 @@ auto run_job(backend& engine, Job& j) {
     j.throw_if_failed();
     return j.take();
 }
-
-// Whether a range of type R&& belongs to us, its elements included: a container that was moved in, but not a span.
-template <class R>
-inline constexpr bool owns_elements = !std::is_reference_v<R> && !std::is_const_v<R> && !std::ranges::view<R>;
-template <class C>
-inline constexpr bool owns_elements<std::ranges::owning_view<C>> = true;
 
 /// Runs the tasks of a range; `Results<R>` says what is kept of them.
 template <template <class> class Results, class R>
@@ -193,7 +195,9 @@ private:
 
     std::thread start() {
         try {
-            return std::thread([this] {
+            return std::thread([this, in_task = scope_here().in_task] {
+                const scope outside{.in_task = in_task}; // a generator inside a task adds no threads to the pool either
+                current_scope = &outside;
                 run_to_end(*call_.engine, job_);
                 job_.end();
             });

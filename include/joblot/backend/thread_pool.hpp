@@ -93,11 +93,20 @@ public:
             pool_.grow(static_cast<std::size_t>(helpers));
             slot_->work = &j;
             slot_->state.store(open_bit | static_cast<std::uint32_t>(helpers) << 16, std::memory_order_release);
-            pool_.announce(*slot_);
+            rung_ = pool_.announce(*slot_);
+            if (!rung_) opened_at_ = clock::now();
         }
         ~invitation() {
             withdraw();
             if (slot_) pool_.wait_until_empty(*slot_);
+        }
+        /// To be called between batches: wakes a helper if none was woken at the start and the call turns out to last
+        /// longer than waking one would take.
+        void ring_if_it_lasts() noexcept {
+            constexpr auto short_call = std::chrono::microseconds(3);
+            if (rung_ || !slot_ || clock::now() - opened_at_ < short_call) return;
+            rung_ = true;
+            pool_.wake(1);
         }
         /// Nobody may join any more; those inside stay. For when nothing is left to claim: a helper that came now
         /// would only keep the caller waiting.
@@ -110,9 +119,13 @@ public:
         invitation& operator=(const invitation&) = delete;
 
     private:
+        using clock = std::chrono::steady_clock;
+
         thread_pool& pool_;
         slot* slot_;
         bool open_ = true;
+        bool rung_ = true; // a sleeper was woken, or none has to be
+        clock::time_point opened_at_{};
     };
 
     /// How many helpers were started. For tests.
@@ -196,10 +209,14 @@ private:
         }
     }
 
-    void announce(slot& s) noexcept {
-        // seq_cst: either a helper that goes to sleep sees the bit, or we see that it sleeps (see sleep).
+    /// Lets the helpers see an opened slot. False where nobody was woken as one is dozing: it will look in a moment.
+    bool announce(slot& s) noexcept {
+        // seq_cst: a helper that goes to sleep, or ends its doze, sees the bit, or we see that it does (see sleep,
+        // doze).
         open_.fetch_or(bit_of(s), std::memory_order_seq_cst);
+        if (dozing_.load(std::memory_order_seq_cst)) return false;
         wake(1);
+        return true;
     }
 
     void close(slot& s) noexcept {
@@ -239,7 +256,7 @@ private:
     void help(helper& self, std::size_t number) {
         while (!stopping_.load(std::memory_order_relaxed)) {
             if (take_part(self, number)) continue;
-            if (!look_out()) sleep();
+            if (!look_out() && !doze()) sleep();
         }
     }
 
@@ -314,6 +331,22 @@ private:
         return found;
     }
 
+    /// After it has looked out in vain, one helper looks again every now and then, for some milliseconds: calls that
+    /// come in such bursts, too short to be worth a helper, need not pay for waking one (see ring_if_it_lasts).
+    bool doze() {
+        constexpr auto nap = std::chrono::microseconds(50); // and as long again until the kernel is back
+        constexpr int naps = 100;
+        if (dozing_.exchange(true, std::memory_order_relaxed)) return false;
+        bool found = false;
+        for (int i = 0; i != naps && !found && !stopping_.load(std::memory_order_relaxed); ++i) {
+            std::this_thread::sleep_for(nap);
+            found = something_to_join();
+        }
+        // seq_cst: before the last look at open_, in sleep; who counted on our doze opened a slot before this
+        dozing_.store(false, std::memory_order_seq_cst);
+        return found;
+    }
+
     void sleep() noexcept {
         // In this order: a ring that counts on us comes after we are counted, so it changes what we wait on; and
         // whoever opens a slot before that is seen below (both seq_cst, see announce).
@@ -341,7 +374,8 @@ private:
     alignas(64) std::atomic<std::uint64_t> open_{0};
     // Helpers sleep on the bell; it is rung for one of them by adding 1.
     alignas(64) std::atomic<std::uint32_t> bell_{0};
-    std::atomic<int> sleepers_{0}; // never fewer than sleep and were not rung for; may be one more for a moment
+    std::atomic<int> sleepers_{0};    // never fewer than sleep and were not rung for; may be one more for a moment
+    std::atomic<bool> dozing_{false}; // some helper looks at open_ every now and then
     alignas(64) std::atomic<int> watchers_{0}; // helpers that look out for work without sleeping
     alignas(64) std::atomic<bool> stopping_{false};
     std::atomic<std::size_t> started_{0}; // == helpers_.size(), to be read without the mutex

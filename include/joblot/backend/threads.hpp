@@ -40,6 +40,7 @@ private:
         while (const batch b = j.claim(w)) {
             if (j.tasks_left() == 0) invitation.withdraw();
             j.run(b, w);
+            invitation.ring_if_it_lasts();
         }
     }
 };

@@ -142,15 +142,14 @@ public:
 
     [[nodiscard]] const detail::call_settings& settings() const noexcept { return settings_; }
 
-    /// A task failed for good, or the input did at that index. Thread-safe.
+    /// A task failed for good. Thread-safe.
     void fail(std::size_t index, std::exception_ptr why, std::string label) {
-        {
-            const std::lock_guard lock(outcome_mutex_);
-            if (stopped_) return; // what a task throws because it was told to stop is no failure
-            if (!failure_ || index < failure_->task.index)
-                failure_ = detail::failure{std::move(why), {index, std::move(label)}};
-        }
-        halt(earlier_tasks_matter_ ? index : 0);
+        note_failure(index, std::move(why), std::move(label), earlier_tasks_matter_ ? index : 0);
+    }
+
+    /// The input could not be read at that index. The tasks before it are there, and run.
+    void fail_input(std::size_t index, std::exception_ptr why) {
+        note_failure(index, std::move(why), "reading the input", index);
     }
 
     /// The stop token fired.
@@ -236,6 +235,16 @@ private:
 
     /// No more than one for each worker: there is nothing to adapt, and the clock need not be read.
     [[nodiscard]] bool few_tasks_left() const noexcept { return tasks_left() <= static_cast<std::size_t>(n_jobs()); }
+
+    void note_failure(std::size_t index, std::exception_ptr why, std::string label, std::size_t start_only_below) {
+        {
+            const std::lock_guard lock(outcome_mutex_);
+            if (stopped_) return; // what a task throws because it was told to stop is no failure
+            if (!failure_ || index < failure_->task.index)
+                failure_ = detail::failure{std::move(why), {index, std::move(label)}};
+        }
+        halt(start_only_below);
+    }
 
     void run_step(const batch& b, worker& w) {
         const std::size_t ended = execute(b, w);

@@ -30,13 +30,20 @@ constexpr decltype(auto) call_task(T&& t) {
         return std::move(const_cast<Task&>(t))();
     } else if constexpr (requires { std::as_const(t)(); }) {
         return std::as_const(t)();
-    } else if constexpr (std::copy_constructible<Task>) {
-        return Task(t)();
     } else {
-        static_assert(!sizeof(T), "joblot: these tasks can only be moved, and the range is not ours to move from; "
-                                  "pass it with std::move");
+        return Task(t)();
     }
 }
+
+/// Whether the tasks of a range of type `R` can be run, given whether they may be moved from and whether they are read
+/// one by one (and then have to be kept somewhere else until they run).
+template <class R, bool Own, bool OneByOne>
+inline constexpr bool can_run_tasks = [] {
+    using reference = std::ranges::range_reference_t<R>;
+    using Task = std::remove_cvref_t<reference>;
+    if (Own || !std::is_lvalue_reference_v<reference> || std::copy_constructible<Task>) return true;
+    return !OneByOne && requires(const Task& t) { t(); };
+}();
 
 /// Makes a task's call so that it can be made again.
 template <class T>
@@ -149,9 +156,6 @@ private:
         if constexpr (Own || !std::is_lvalue_reference_v<std::ranges::range_reference_t<View>>) {
             out.push_back(std::ranges::iter_move(*at_));
         } else {
-            static_assert(std::copy_constructible<task_type>,
-                          "joblot: these tasks can only be moved, and the range is not ours to move from; pass it "
-                          "with std::move");
             out.push_back(**at_);
         }
     }
