@@ -55,7 +55,8 @@ double bare_threads_seconds(int workers, F body) {
         others.emplace_back([&, w] {
             const pinned core(w);
             ready.fetch_add(1);
-            while (!go.load(std::memory_order_acquire)) {}
+            while (!go.load(std::memory_order_acquire)) {
+            }
             body(w);
             done.fetch_add(1, std::memory_order_release);
         });
@@ -64,7 +65,8 @@ double bare_threads_seconds(int workers, F body) {
     const auto start = steady::now();
     go.store(true, std::memory_order_release);
     body(0);
-    while (done.load(std::memory_order_acquire) != workers - 1) {}
+    while (done.load(std::memory_order_acquire) != workers - 1) {
+    }
     const double seconds = seconds_since(start);
     for (std::thread& thread : others) thread.join();
     return seconds;

@@ -17,16 +17,16 @@
 namespace bench {
 
 struct parameters {
-    std::string kind;                      ///< which case, see `usage`
-    std::size_t tasks = 1000;              ///< tasks in a call
-    std::uint32_t iterations = 0;          ///< of the kernel, per task; 0: the trivial task
-    std::vector<std::uint32_t> sweep;      ///< iteration counts of a METG sweep
-    std::string order = "shuffled";        ///< of uneven tasks
-    double seconds = 0.01;                 ///< about how long one point of a METG sweep runs
-    double rest = 0;                       ///< seconds of sleep before each call
-    int workers = 0;                       ///< threads in all, the caller's included
+    std::string kind;                 ///< which case, see `usage`
+    std::size_t tasks = 1000;         ///< tasks in a call
+    std::uint32_t iterations = 0;     ///< of the kernel, per task; 0: the trivial task
+    std::vector<std::uint32_t> sweep; ///< iteration counts of a METG sweep
+    std::string order = "shuffled";   ///< of uneven tasks
+    double seconds = 0.01;            ///< about how long one point of a METG sweep runs
+    double rest = 0;                  ///< seconds of sleep before each call
+    int workers = 0;                  ///< threads in all, the caller's included
     int reps = 3;
-    int verbose = 0;                       ///< joblot only
+    int verbose = 0; ///< joblot only
 };
 
 inline constexpr const char* usage =
@@ -66,16 +66,26 @@ inline std::vector<std::uint32_t> parse_sweep(std::string_view text) {
 }
 
 inline void set_option(parameters& p, std::string_view name, std::string_view value) {
-    if (name == "--tasks") p.tasks = parse_number<std::size_t>(name, value);
-    else if (name == "--iterations") p.iterations = parse_number<std::uint32_t>(name, value);
-    else if (name == "--sweep") p.sweep = parse_sweep(value);
-    else if (name == "--order") p.order = value;
-    else if (name == "--seconds") p.seconds = parse_number<double>(name, value);
-    else if (name == "--rest") p.rest = parse_number<double>(name, value);
-    else if (name == "--workers") p.workers = parse_number<int>(name, value);
-    else if (name == "--reps") p.reps = parse_number<int>(name, value);
-    else if (name == "--verbose") p.verbose = parse_number<int>(name, value);
-    else throw std::invalid_argument("unknown option " + std::string(name));
+    if (name == "--tasks")
+        p.tasks = parse_number<std::size_t>(name, value);
+    else if (name == "--iterations")
+        p.iterations = parse_number<std::uint32_t>(name, value);
+    else if (name == "--sweep")
+        p.sweep = parse_sweep(value);
+    else if (name == "--order")
+        p.order = value;
+    else if (name == "--seconds")
+        p.seconds = parse_number<double>(name, value);
+    else if (name == "--rest")
+        p.rest = parse_number<double>(name, value);
+    else if (name == "--workers")
+        p.workers = parse_number<int>(name, value);
+    else if (name == "--reps")
+        p.reps = parse_number<int>(name, value);
+    else if (name == "--verbose")
+        p.verbose = parse_number<int>(name, value);
+    else
+        throw std::invalid_argument("unknown option " + std::string(name));
 }
 
 /// Reads the command line; `--help` prints and exits. Throws `std::invalid_argument` on anything it does not know.
@@ -87,9 +97,12 @@ inline parameters parse(int argc, char** argv) {
             std::printf(usage, argv[0]);
             std::exit(EXIT_SUCCESS);
         }
-        if (!word.starts_with("--")) p.kind = word;
-        else if (i + 1 == argc) throw std::invalid_argument(std::string(word) + " needs a value");
-        else set_option(p, word, argv[++i]);
+        if (!word.starts_with("--"))
+            p.kind = word;
+        else if (i + 1 == argc)
+            throw std::invalid_argument(std::string(word) + " needs a value");
+        else
+            set_option(p, word, argv[++i]);
     }
     if (p.workers <= 0) p.workers = static_cast<int>(std::thread::hardware_concurrency());
     return p;

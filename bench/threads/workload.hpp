@@ -90,9 +90,12 @@ void whole_call(const parameters& p, Peer& peer) {
 inline std::vector<std::uint32_t> uneven_iterations(const parameters& p) {
     std::vector<std::uint32_t> counts(p.tasks, p.iterations);
     for (std::size_t i = p.tasks - p.tasks / 100; i < p.tasks; ++i) counts[i] *= 100;
-    if (p.order == "descending") std::ranges::reverse(counts);
-    else if (p.order == "shuffled") std::ranges::shuffle(counts, std::mt19937_64{42});
-    else if (p.order != "ascending") throw std::invalid_argument("--order: " + p.order);
+    if (p.order == "descending")
+        std::ranges::reverse(counts);
+    else if (p.order == "shuffled")
+        std::ranges::shuffle(counts, std::mt19937_64{42});
+    else if (p.order != "ascending")
+        throw std::invalid_argument("--order: " + p.order);
     return counts;
 }
 
@@ -149,13 +152,20 @@ void metg(const parameters& p, Peer& peer, bool flat) {
 
 template <class Peer>
 void dispatch(const parameters& p, Peer& peer) {
-    if (p.kind == "calibrate") calibrate(p);
-    else if (p.kind == "uniform") uniform(p, peer);
-    else if (p.kind == "call") whole_call(p, peer);
-    else if (p.kind == "uneven") uneven(p, peer);
-    else if (p.kind == "metg_steps") metg(p, peer, false);
-    else if (p.kind == "metg_flat") metg(p, peer, true);
-    else throw std::invalid_argument(p.kind.empty() ? "no case given, see --help" : "unknown case " + p.kind);
+    if (p.kind == "calibrate")
+        calibrate(p);
+    else if (p.kind == "uniform")
+        uniform(p, peer);
+    else if (p.kind == "call")
+        whole_call(p, peer);
+    else if (p.kind == "uneven")
+        uneven(p, peer);
+    else if (p.kind == "metg_steps")
+        metg(p, peer, false);
+    else if (p.kind == "metg_flat")
+        metg(p, peer, true);
+    else
+        throw std::invalid_argument(p.kind.empty() ? "no case given, see --help" : "unknown case " + p.kind);
 }
 
 /// `main` of a benchmark program: `make_peer(parameters)` gives the library's way to run a loop.

@@ -61,14 +61,15 @@ int read_all(Generator generator) {
     return read;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a backend of std::async is five lines", "[backend]") {
     const Parallel parallel({.backend = scripted([](job& j) {
-        std::vector<std::future<void>> workers;
-        for (int id = 0; id < j.n_jobs(); ++id)
-            workers.push_back(std::async(std::launch::async, work_until_over, std::ref(j), id));
-    })});
+                                 std::vector<std::future<void>> workers;
+                                 for (int id = 0; id < j.n_jobs(); ++id)
+                                     workers.push_back(
+                                         std::async(std::launch::async, work_until_over, std::ref(j), id));
+                             })});
     CHECK(doubled(parallel(tasks(500)), 500));
     CHECK(read_all(parallel.generator(tasks(500))) == 500);
     CHECK(read_all(parallel.generator_unordered(tasks(500))) == 500);
@@ -86,9 +87,9 @@ TEST_CASE("fewer workers than the call may have are enough", "[backend]") {
 
 TEST_CASE("a worker may leave and another come with the same id", "[backend]") {
     const Parallel parallel({.backend = scripted([](job& j) {
-        do std::thread{[&j] { j.work(1); }}.join();
-        while (j.wait());
-    })});
+                                 do std::thread{[&j] { j.work(1); }}.join();
+                                 while (j.wait());
+                             })});
     CHECK(doubled(parallel(tasks(100)), 100));
     CHECK(read_all(parallel.generator(tasks(30))) == 30);
 }
@@ -139,9 +140,9 @@ TEST_CASE("a backend that throws in the middle: its error, unless a task had fai
 
 TEST_CASE("abort ends a call with the given error", "[backend][errors]") {
     const Parallel parallel({.backend = scripted([](job& j) {
-        j.abort(std::make_exception_ptr(joblot::backend_error{"lost"}));
-        work_until_over(j, 0);
-    })});
+                                 j.abort(std::make_exception_ptr(joblot::backend_error{"lost"}));
+                                 work_until_over(j, 0);
+                             })});
     CHECK_THROWS_AS(parallel(tasks(10)), joblot::backend_error);
     CHECK_THROWS_AS(read_all(parallel.generator(tasks(10))), joblot::backend_error);
 }
@@ -151,8 +152,9 @@ TEST_CASE("a backend object lives as long as a generator that it works for", "[b
     {
         auto backend = std::make_shared<scripted_backend>([](job& j) { work_until_over(j, 0); });
         watched = backend;
-        auto generator = Parallel({.backend = joblot::backend_choice{std::shared_ptr<joblot::backend>{std::move(backend)}}})
-                             .generator(tasks(100));
+        auto generator =
+            Parallel({.backend = joblot::backend_choice{std::shared_ptr<joblot::backend>{std::move(backend)}}})
+                .generator(tasks(100));
         CHECK_FALSE(watched.expired());
         CHECK(*generator.begin() == 0);
     }

@@ -43,7 +43,7 @@ bool exercise(const Parallel& parallel, int calls) {
     return true;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurrency][stress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -53,7 +53,7 @@ TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurre
         std::vector<std::jthread> callers;
         for (int caller = 0; caller < 16; ++caller)
             callers.emplace_back([&] {
-                const support::selected own{backend};  // guards belong to their thread
+                const support::selected own{backend}; // guards belong to their thread
                 right += exercise(Parallel({.n_jobs = n_jobs}), support::rounds(60));
             });
     }
@@ -109,9 +109,8 @@ TEST_CASE("calls whose n_jobs changes from one to the next", "[concurrency][pool
     JOBLOT_FOR_EACH_BACKEND(backend);
     for (int round = 0; round < support::rounds(100); ++round) {
         const int n_jobs = 1 + round * 5 % 9;
-        CHECK(std::ranges::equal(
-            Parallel({.n_jobs = n_jobs})(views::iota(0, 30) | views::transform(delayed(plus_one))),
-            views::iota(1, 31)));
+        CHECK(std::ranges::equal(Parallel({.n_jobs = n_jobs})(views::iota(0, 30) | views::transform(delayed(plus_one))),
+                                 views::iota(1, 31)));
     }
 }
 
@@ -119,7 +118,7 @@ TEST_CASE("what the caller wrote before is seen by the tasks, and what they wrot
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
     const int n_jobs = GENERATE(1, 2, 4);
-    std::vector<int> input(64);  // plain memory: the thread sanitizer is the judge here
+    std::vector<int> input(64); // plain memory: the thread sanitizer is the judge here
     std::vector<int> output(64);
     int wrong = 0;
     for (int round = 0; round < support::rounds(1000); ++round) {

@@ -43,7 +43,7 @@ auto call(int n_jobs, int n, F f, batch_size_option batch = {}) {
     return Parallel({.n_jobs = n_jobs, .batch_size = batch})(views::iota(0, n) | views::transform(delayed(f)));
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J19] an exception arrives with its own type and content", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -140,7 +140,7 @@ TEST_CASE("failed_task knows nothing about exceptions that did not come from a c
         } catch (const numbered& e) {
             CHECK(failed_task(e).has_value());
         }
-        try {  // of the same size, so likely in the same place
+        try { // of the same size, so likely in the same place
             throw numbered{round};
         } catch (const numbered& e) {
             CHECK_FALSE(failed_task(e).has_value());
@@ -215,7 +215,7 @@ TEST_CASE("[J21] [J22] [J23] after a failure nothing new starts, and what runs i
     CHECK_THROWS_AS(call(n_jobs, 100, task, batch), numbered);
     CHECK(running.inside() == 0);
     CHECK(running.entered() <= n_jobs);
-    CHECK(told == running.entered() - 1);  // [J35] a task that polls sees its sibling's failure
+    CHECK(told == running.entered() - 1); // [J35] a task that polls sees its sibling's failure
 }
 
 TEST_CASE("one worker stops exactly at the failing task", "[errors]") {
@@ -225,10 +225,13 @@ TEST_CASE("one worker stops exactly at the failing task", "[errors]") {
     const batch_size_option batch = GENERATE(batch_size_option{}, batch_size_option{1}, batch_size_option{4});
     std::vector<int> ran;
     try {
-        call(1, 10, [&](int i) {
-            ran.push_back(i);
-            if (i == fails_at) throw numbered{i};
-        }, batch);
+        call(
+            1, 10,
+            [&](int i) {
+                ran.push_back(i);
+                if (i == fails_at) throw numbered{i};
+            },
+            batch);
         FAIL("the call must throw");
     } catch (const numbered& e) {
         CHECK(e.number == fails_at);

@@ -38,12 +38,12 @@ bool call_is_right(int n_jobs, int n) {
 bool runs_at_once(int n) {
     support::meeting_point all{n};
     std::atomic<int> met{0};
-    Parallel({.n_jobs = n, .batch_size = 1})(
-        views::iota(0, n) | views::transform(delayed([&](int) { met += all.arrive_and_wait(); })));
+    Parallel({.n_jobs = n, .batch_size = 1})(views::iota(0, n) |
+                                             views::transform(delayed([&](int) { met += all.arrive_and_wait(); })));
     return met == n;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a child of a process with a warm pool makes calls", "[fork]") {
     if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
@@ -70,9 +70,8 @@ TEST_CASE("a task may fork, and its child may make calls", "[fork][nested]") {
     JOBLOT_NEEDS(backend.shared_memory);
     const int n_jobs = GENERATE(1, 2, 4);
     const auto ended = Parallel({.n_jobs = n_jobs, .batch_size = 1})(
-        views::iota(0, 4) | views::transform(delayed([](int) {
-            return run_in_child([] { return call_is_right(2, 50); });
-        })));
+        views::iota(0, 4) |
+        views::transform(delayed([](int) { return run_in_child([] { return call_is_right(2, 50); }); })));
     for (const std::string& how : ended) CHECK(how == "");
     CHECK(call_is_right(n_jobs, 100));
 }
@@ -92,7 +91,7 @@ TEST_CASE("fork while a generator is being read", "[fork][generator]") {
 TEST_CASE("fork while other threads make calls and guards", "[fork][stress]") {
     if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.pooled);  // a backend without atfork handling of its own has the C library's limits
+    JOBLOT_NEEDS(backend.pooled); // a backend without atfork handling of its own has the C library's limits
     std::atomic<bool> over{false};
     std::atomic<int> wrong{0};
     std::vector<std::jthread> callers;

@@ -27,7 +27,7 @@ using support::tracked;
 
 int identity(int i) { return i; }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J34] a generator dropped after any number of results leaves nothing running and nothing alive",
           "[generator][drop]") {
@@ -69,13 +69,13 @@ TEST_CASE("dropping a generator tells the running tasks and waits for them", "[g
     support::overlap running;
     std::atomic<int> told{0};
     {
-        auto generator =
-            Parallel({.n_jobs = n_jobs}).generator(views::iota(0) | views::transform(delayed([&](int i) {
-                                                       const support::counting inside{running};
-                                                       told += support::eventually(
-                                                           [] { return joblot::this_task::stop_requested(); });
-                                                       return i;
-                                                   })));
+        auto generator = Parallel({.n_jobs = n_jobs}).generator(views::iota(0) | views::transform(delayed([&](int i) {
+                                                                    const support::counting inside{running};
+                                                                    told += support::eventually([] {
+                                                                        return joblot::this_task::stop_requested();
+                                                                    });
+                                                                    return i;
+                                                                })));
         CHECK(support::eventually([&] { return running.inside() > 0; }));
     }
     CHECK(running.inside() == 0);
@@ -113,11 +113,10 @@ TEST_CASE("a generator whose error was never read is dropped quietly", "[generat
     support::lifetime_check lifetime;
     std::atomic<bool> thrown{false};
     {
-        auto generator = Parallel({.n_jobs = n_jobs})
-                             .generator(views::iota(0, 10) | views::transform(delayed([&](int) {
-                                            thrown = true;
-                                            throw tracked{1};
-                                        })));
+        auto generator = Parallel({.n_jobs = n_jobs}).generator(views::iota(0, 10) | views::transform(delayed([&](int) {
+                                                                    thrown = true;
+                                                                    throw tracked{1};
+                                                                })));
         if (!backend.in_caller) CHECK(support::eventually([&] { return thrown.load(); }));
     }
     CHECK(lifetime.balanced());
@@ -209,8 +208,8 @@ TEST_CASE("generator_unordered holds back as generator does", "[generator][unord
         if (++reads > asked + limit) ++too_far;
         return delayed(identity)(i);
     };
-    auto generator =
-        Parallel({.n_jobs = n_jobs, .pre_dispatch = limit}).generator_unordered(views::iota(0) | views::transform(make));
+    auto generator = Parallel({.n_jobs = n_jobs, .pre_dispatch = limit})
+                         .generator_unordered(views::iota(0) | views::transform(make));
     ++asked;
     auto next = generator.begin();
     for (int i = 0; i < 50; ++i) {

@@ -37,7 +37,7 @@ auto collect(Generator&& generator) {
 
 auto infinite() { return views::iota(0) | views::transform(delayed(identity)); }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a generator yields every result in task order", "[generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -48,8 +48,8 @@ TEST_CASE("a generator yields every result in task order", "[generator]") {
     const Parallel parallel({.n_jobs = n_jobs, .batch_size = batch});
     CHECK(std::ranges::equal(collect(parallel.generator(views::iota(0, n) | views::transform(delayed(identity)))),
                              views::iota(0, n)));
-    CHECK(std::ranges::equal(
-        collect(parallel.generator(support::numbers(n) | views::transform(delayed(identity)))), views::iota(0, n)));
+    CHECK(std::ranges::equal(collect(parallel.generator(support::numbers(n) | views::transform(delayed(identity)))),
+                             views::iota(0, n)));
 }
 
 TEST_CASE("a generator is a move-only input range of R&&", "[generator]") {
@@ -150,7 +150,7 @@ TEST_CASE("[J45] a generator never reads more than pre_dispatch tasks ahead of i
     const int limit = GENERATE(1, 2, 3, 8);
     const joblot::batch_size_option batch =
         GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{1}, joblot::batch_size_option{5});
-    std::atomic<int> asked{0};  // how many results the reader has asked for
+    std::atomic<int> asked{0}; // how many results the reader has asked for
     std::atomic<int> reads{0};
     std::atomic<int> too_far{0};
     const auto make = [&](int i) {
@@ -185,8 +185,7 @@ TEST_CASE("[J45] an unread generator stops at the default read-ahead", "[generat
         })(i);
     };
     {
-        auto generator =
-            Parallel({.n_jobs = 2, .batch_size = 1}).generator(views::iota(0) | views::transform(make));
+        auto generator = Parallel({.n_jobs = 2, .batch_size = 1}).generator(views::iota(0) | views::transform(make));
         if (!backend.in_caller) CHECK(support::eventually([&] { return ran > 0; }));
     }
     CHECK(reads <= 4);
@@ -244,7 +243,7 @@ TEST_CASE("a generator can be moved before and while it is read", "[generator]")
     CHECK(*next == 0);
     ++next;
     CHECK(*next == 1);
-    second = parallel.generator(views::iota(100, 110) | views::transform(delayed(identity)));  // drops the old one
+    second = parallel.generator(views::iota(100, 110) | views::transform(delayed(identity))); // drops the old one
     CHECK(std::ranges::equal(collect(std::move(second)), views::iota(100, 110)));
     std::vector<joblot::generator<int>> many;
     for (int i = 0; i < 5; ++i)
@@ -268,7 +267,7 @@ TEST_CASE("reading can go on in a second loop", "[generator]") {
     for (auto&& value : generator) last = value;
     CHECK(last == 19);
     for ([[maybe_unused]] auto&& value : generator) FAIL("an exhausted generator stays exhausted");
-    CHECK(ran == 20);  // nothing ran twice
+    CHECK(ran == 20); // nothing ran twice
 }
 
 TEST_CASE("a generator outlives its Parallel, the guard and the tasks' container", "[generator]") {

@@ -59,7 +59,7 @@ int answer(int i) { return i; }
 auto three_tasks() { return views::iota(0, 3) | views::transform(delayed(answer)); }
 const std::vector<int> three{0, 1, 2};
 
-}  // namespace
+} // namespace
 
 TEST_CASE("guards can neither be copied nor moved", "[guard]") {
     static_assert(!std::is_copy_constructible_v<parallel_backend>);
@@ -123,8 +123,8 @@ TEST_CASE("[J47] [J53] an inner guard inherits what it does not set", "[guard]")
     const auto counting = std::make_shared<counting_backend>();
     {
         const parallel_backend changed{object(counting)};
-        CHECK(effective_n_jobs() == 5);    // the guard's number,
-        CHECK(effective_n_jobs(-1) == 7);  // for which the active backend answers
+        CHECK(effective_n_jobs() == 5);   // the guard's number,
+        CHECK(effective_n_jobs(-1) == 7); // for which the active backend answers
         CHECK(effective_n_jobs(2) == 2);
     }
     CHECK(effective_n_jobs(-1) == joblot::cpu_count());
@@ -209,10 +209,12 @@ TEST_CASE("what a backend throws comes out of the call, and the object works on"
         const parallel_backend guard{object(std::make_shared<broken_backend>())};
         CHECK_THROWS_AS(parallel(three_tasks()), joblot::backend_error);
         CHECK_THROWS_AS(parallel.outcomes(three_tasks()), joblot::backend_error);
-        CHECK_THROWS_AS([&] {
-            for ([[maybe_unused]] auto&& value : parallel.generator(three_tasks())) {
-            }
-        }(), joblot::backend_error);
+        CHECK_THROWS_AS(
+            [&] {
+                for ([[maybe_unused]] auto&& value : parallel.generator(three_tasks())) {
+                }
+            }(),
+            joblot::backend_error);
         [[maybe_unused]] auto dropped = parallel.generator(three_tasks());
     }
     CHECK(parallel(three_tasks()) == three);
@@ -272,7 +274,7 @@ TEST_CASE("a guard inside of a task is in force for the task's own calls, and go
     const auto counting = std::make_shared<counting_backend>();
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto guarded = [&](int i) {
-        if (i % 2 == 1) return effective_n_jobs(-1) != 7;  // no guard was left behind on this thread
+        if (i % 2 == 1) return effective_n_jobs(-1) != 7; // no guard was left behind on this thread
         const parallel_backend guard{object(counting)};
         return Parallel({.n_jobs = 2})(three_tasks()) == three;
     };

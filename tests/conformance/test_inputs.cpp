@@ -3,9 +3,12 @@
 
 #include "../support/backends.hpp"
 #include "../support/inputs.hpp"
+#include "../support/waiting.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <deque>
 #include <list>
 #include <memory>
@@ -14,6 +17,7 @@
 #include <span>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -45,7 +49,7 @@ std::vector<int> doubled(int n) {
     return values;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a vector of tasks that is an lvalue can be called twice", "[inputs]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -110,7 +114,7 @@ TEST_CASE("filtered, reversed, joined and cut-off pipelines", "[inputs]") {
     CHECK(parallel(views::iota(0, 7) | views::filter(even) | views::transform(delayed(twice))) ==
           std::vector{0, 4, 8, 12});
     auto kept = views::iota(0, 7) | views::filter(even) | views::transform(delayed(twice));
-    CHECK(parallel(kept) == std::vector{0, 4, 8, 12});  // a filter can only be read through a non-const object
+    CHECK(parallel(kept) == std::vector{0, 4, 8, 12}); // a filter can only be read through a non-const object
     CHECK(parallel(views::iota(0, 3) | views::reverse | views::transform(delayed(twice))) == std::vector{4, 2, 0});
     const std::vector<std::vector<int>> nested{{1}, {}, {2, 3}};
     CHECK(parallel(nested | views::join | views::transform(delayed(twice))) == std::vector{2, 4, 6});
@@ -228,7 +232,8 @@ TEST_CASE("an input that throws fails the call with its own error, after the tas
     CHECK(parallel(views::iota(0, 10) | views::transform(delayed(twice))) == doubled(10));
 }
 
-TEST_CASE("[J24] an input whose function throws, at the first item, in the middle and at the last", "[inputs][errors]") {
+TEST_CASE("[J24] an input whose function throws, at the first item, in the middle and at the last",
+          "[inputs][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
     const int n_jobs = GENERATE(1, 2, -1, 4);
@@ -243,4 +248,30 @@ TEST_CASE("[J24] an input whose function throws, at the first item, in the middl
         CHECK_THROWS_AS(parallel.outcomes(views::iota(0, 20) | views::transform(make)), support::input_failed);
         CHECK(parallel(views::iota(0, 10) | views::transform(delayed(twice))) == doubled(10));
     }
+}
+
+TEST_CASE("tasks that were read before the input threw still run, also those of a batch that has begun",
+          "[inputs][errors]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory && backend.parallel);
+    std::atomic<bool> thrown{false};
+    std::atomic<int> ran{0};
+    const auto make = [&](int i) {
+        if (i == 4) {
+            thrown = true;
+            throw support::input_failed{};
+        }
+        return delayed([&](int k) {
+            if (k == 0) {
+                support::eventually([&] { return thrown.load(); });
+                // time enough for a wrong halt to arrive: these tasks are wanted, so nothing may tell them to stop
+                for (int spin = 0; spin < 50 && !joblot::this_task::stop_requested(); ++spin)
+                    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+            }
+            ++ran;
+        })(i);
+    };
+    CHECK_THROWS_AS(Parallel({.n_jobs = 2, .batch_size = 4})(support::numbers(20) | views::transform(make)),
+                    support::input_failed);
+    CHECK(ran == 4);
 }

@@ -58,13 +58,13 @@ void fail_each(bool copies, Call call) {
         INFO((copies ? "copy " : "move ") << k);
         REQUIRE(lifetime.balanced());
         REQUIRE(right != failed);
-        if (!reached) return;  // fewer than k happen in the whole call
+        if (!reached) return; // fewer than k happen in the whole call
         CHECK(failed);
     }
     FAIL("the call makes too many copies or moves");
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("everything that a call makes is destroyed exactly once", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -76,7 +76,7 @@ TEST_CASE("everything that a call makes is destroyed exactly once", "[lifetime]"
     {
         const auto results = parallel(pipeline(100));
         CHECK(counts_up(results));
-        CHECK(lifetime.live() == 100);  // the results alone: tasks and arguments are gone
+        CHECK(lifetime.live() == 100); // the results alone: tasks and arguments are gone
     }
     CHECK(lifetime.balanced());
     {
@@ -97,7 +97,8 @@ TEST_CASE("everything that a call makes is destroyed exactly once", "[lifetime]"
         CHECK(lifetime.live() == 2);
     }
     for (auto&& t : parallel.generator(pipeline(50))) CHECK(t.value() > 0);
-    for (auto&& [index, t] : parallel.generator_unordered(pipeline(50))) CHECK(t.value() == static_cast<int>(index) + 1);
+    for (auto&& [index, t] : parallel.generator_unordered(pipeline(50)))
+        CHECK(t.value() == static_cast<int>(index) + 1);
     CHECK(lifetime.balanced());
 }
 
@@ -193,11 +194,12 @@ TEST_CASE("after the call nobody holds the function or the arguments any more", 
     for (int round = 0; round < support::rounds(100); ++round) {
         parallel(views::iota(0, 20) | views::transform(delayed([shared](int i) { return *shared + i; })));
         held += shared.use_count() != 1;
-        parallel(views::iota(0, 20) |
-                 views::transform([&shared](int) { return delayed([](const std::shared_ptr<int>& p) { return *p; })(shared); }));
+        parallel(views::iota(0, 20) | views::transform([&shared](int) {
+                     return delayed([](const std::shared_ptr<int>& p) { return *p; })(shared);
+                 }));
         held += shared.use_count() != 1;
-        for ([[maybe_unused]] auto&& value :
-             parallel.generator(views::iota(0, 20) | views::transform(delayed([shared](int i) { return *shared + i; }))))
+        for ([[maybe_unused]] auto&& value : parallel.generator(
+                 views::iota(0, 20) | views::transform(delayed([shared](int i) { return *shared + i; }))))
             break;
         held += shared.use_count() != 1;
     }
@@ -224,9 +226,9 @@ TEST_CASE("no task runs after the call has returned", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
     const int n_jobs = GENERATE(1, 2, -1, 4);
-    const int how = GENERATE(0, 1, 2, 3);  // returns, fails, is cancelled, is dropped
+    const int how = GENERATE(0, 1, 2, 3); // returns, fails, is cancelled, is dropped
     for (int round = 0; round < support::rounds(100); ++round) {
-        support::overlap running;  // on the stack: a late task would write to a dead frame
+        support::overlap running; // on the stack: a late task would write to a dead frame
         std::stop_source source;
         const auto task = [&](int i) {
             const support::counting inside{running};
@@ -263,8 +265,8 @@ TEST_CASE("results that were made before a failure are destroyed", "[lifetime][e
         if (t.value() == fails_at) throw std::runtime_error{"failed"};
         return t;
     };
-    CHECK_THROWS_AS(parallel(views::iota(0, 50) |
-                             views::transform([&task](int i) { return delayed(task)(tracked{i}); })),
-                    std::runtime_error);
+    CHECK_THROWS_AS(
+        parallel(views::iota(0, 50) | views::transform([&task](int i) { return delayed(task)(tracked{i}); })),
+        std::runtime_error);
     CHECK(lifetime.balanced());
 }

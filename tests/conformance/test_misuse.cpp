@@ -49,7 +49,7 @@ std::vector<bad_options> all_bad() {
     };
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J13] [J14] [J49] [J52] bad options are refused by the constructor, naming field and value", "[misuse]") {
     for (const bad_options& bad : all_bad()) {

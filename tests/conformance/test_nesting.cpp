@@ -48,7 +48,7 @@ void warm_up(int n_jobs) {
         views::iota(0, n_jobs) | views::transform(delayed([&all](int) { all.arrive_and_wait(); })));
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J62] calls nested four deep finish with the right result", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -121,8 +121,8 @@ TEST_CASE("[J63] unbounded recursion ends in an error and not in a thread bomb",
         raise(deepest, depth);
         raise(most_threads, support::thread_count());
         const auto deeper = [&endless](int d) { return endless(d); };
-        return Parallel({.n_jobs = n_jobs})(
-            views::iota(0, width) | views::transform([&](int) { return delayed(deeper)(depth + 1); }))[0];
+        return Parallel({.n_jobs = n_jobs})(views::iota(0, width) |
+                                            views::transform([&](int) { return delayed(deeper)(depth + 1); }))[0];
     };
     try {
         endless(0);
@@ -150,8 +150,8 @@ TEST_CASE("[J64] calls from the user's own threads, inside and outside of tasks"
     const auto with_own_thread = [](int i) {
         int result = 0;
         std::thread{[&result, i] {
-            for (const int value : Parallel({.n_jobs = 2})(
-                     views::iota(0, i) | views::transform(delayed([](int k) { return k; }))))
+            for (const int value :
+                 Parallel({.n_jobs = 2})(views::iota(0, i) | views::transform(delayed([](int k) { return k; }))))
                 result += value;
         }}.join();
         return result;

@@ -29,7 +29,10 @@ using strings = std::vector<std::string>;
 auto logged(support::event_log& log, int n) {
     return views::iota(0, n) | views::transform([&log](int i) {
                log.add("P", i);
-               return delayed([&log](int k) { log.add("C", k); return k; })(i);
+               return delayed([&log](int k) {
+                   log.add("C", k);
+                   return k;
+               })(i);
            });
 }
 
@@ -40,7 +43,7 @@ struct grid_row {
     batch_size_option batch_size;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J5] results are in input order, whatever the order of completion", "[order]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -71,20 +74,18 @@ TEST_CASE("the first task may be the last to complete", "[order]") {
             ++others;
         return i;
     };
-    const auto results =
-        Parallel({.n_jobs = 2, .batch_size = 1})(views::iota(0, 20) | views::transform(delayed(task)));
+    const auto results = Parallel({.n_jobs = 2, .batch_size = 1})(views::iota(0, 20) | views::transform(delayed(task)));
     CHECK(in_time);
     CHECK(std::ranges::equal(results, views::iota(0, 20)));
 }
 
 TEST_CASE("[J6] dispatch is free of races over a grid of sizes, workers, read-ahead and batches", "[order]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const grid_row row = GENERATE(grid_row{2, 2, everything, {}}, grid_row{10, 2, per_job(1), {}},
-                                  grid_row{517, 2, per_job(1), {}}, grid_row{10, 4, per_job(1), {}},
-                                  grid_row{200, 12, per_job(1), {}}, grid_row{25, 12, per_job(2), 1},
-                                  grid_row{250, 12, everything, 1}, grid_row{250, 12, per_job(2), 7},
-                                  grid_row{200, 12, per_job(2), {}}, grid_row{200, 3, 1, 50}, grid_row{200, 3, 7, 5},
-                                  grid_row{100, 2, 1, 1}, grid_row{30, 12, per_job(0.1), 4});
+    const grid_row row = GENERATE(
+        grid_row{2, 2, everything, {}}, grid_row{10, 2, per_job(1), {}}, grid_row{517, 2, per_job(1), {}},
+        grid_row{10, 4, per_job(1), {}}, grid_row{200, 12, per_job(1), {}}, grid_row{25, 12, per_job(2), 1},
+        grid_row{250, 12, everything, 1}, grid_row{250, 12, per_job(2), 7}, grid_row{200, 12, per_job(2), {}},
+        grid_row{200, 3, 1, 50}, grid_row{200, 3, 7, 5}, grid_row{100, 2, 1, 1}, grid_row{30, 12, per_job(0.1), 4});
     const Parallel parallel({.n_jobs = row.n_jobs, .batch_size = row.batch_size, .pre_dispatch = row.pre_dispatch});
     const auto identity = [](int i) { return i; };
     const auto pure = views::iota(0, row.tasks) | views::transform(delayed(identity));
@@ -101,8 +102,7 @@ TEST_CASE("[J11] one worker reads a batch and runs it before it reads the next",
     JOBLOT_NEEDS(backend.shared_memory);
     support::event_log one_by_one;
     Parallel({.n_jobs = 1, .batch_size = 1})(logged(one_by_one, 6));
-    CHECK(one_by_one.events() ==
-          strings{"P0", "C0", "P1", "C1", "P2", "C2", "P3", "C3", "P4", "C4", "P5", "C5"});
+    CHECK(one_by_one.events() == strings{"P0", "C0", "P1", "C1", "P2", "C2", "P3", "C3", "P4", "C4", "P5", "C5"});
     support::event_log by_four;
     Parallel({.n_jobs = 1, .batch_size = 4})(logged(by_four, 6));
     CHECK(by_four.events() == strings{"P0", "P1", "P2", "P3", "C0", "C1", "C2", "C3", "P4", "P5", "C4", "C5"});
@@ -162,9 +162,10 @@ TEST_CASE("[J13] pre_dispatch = everything reads the whole input before the firs
 
 TEST_CASE("[J13] every valid pre_dispatch computes the same", "[order]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const pre_dispatch_option ahead = GENERATE(
-        pre_dispatch_option{}, pre_dispatch_option{1}, pre_dispatch_option{1'000'000'000}, pre_dispatch_option{everything},
-        pre_dispatch_option{per_job(1.5)}, pre_dispatch_option{per_job(0.001)}, pre_dispatch_option{per_job(1e300)});
+    const pre_dispatch_option ahead =
+        GENERATE(pre_dispatch_option{}, pre_dispatch_option{1}, pre_dispatch_option{1'000'000'000},
+                 pre_dispatch_option{everything}, pre_dispatch_option{per_job(1.5)},
+                 pre_dispatch_option{per_job(0.001)}, pre_dispatch_option{per_job(1e300)});
     const int n_jobs = GENERATE(1, 3);
     const Parallel parallel({.n_jobs = n_jobs, .pre_dispatch = ahead});
     const auto tasks = support::numbers(40) | views::transform(delayed([](int i) { return i; }));
@@ -177,8 +178,8 @@ TEST_CASE("tasks of one call start in input order with one worker", "[order]") {
     JOBLOT_NEEDS(backend.shared_memory);
     const batch_size_option batch = GENERATE(batch_size_option{}, batch_size_option{1}, batch_size_option{7});
     std::vector<int> order;
-    Parallel({.n_jobs = 1, .batch_size = batch})(
-        views::iota(0, 100) | views::transform(delayed([&order](int i) { order.push_back(i); })));
+    Parallel({.n_jobs = 1, .batch_size = batch})(views::iota(0, 100) |
+                                                 views::transform(delayed([&order](int i) { order.push_back(i); })));
     CHECK(std::ranges::equal(order, views::iota(0, 100)));
 }
 

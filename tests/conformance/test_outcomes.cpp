@@ -26,7 +26,7 @@ int fail_on_multiples_of_three(int i) {
     return 10 * i;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J46] every task runs, and each outcome holds its value or its exception", "[outcomes]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -86,8 +86,8 @@ TEST_CASE("outcomes of void and of move-only tasks", "[outcomes]") {
 TEST_CASE("all tasks may fail", "[outcomes]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = GENERATE(1, 2, -1, 4);
-    const auto outcomes = Parallel({.n_jobs = n_jobs})
-                              .outcomes(views::iota(0, 500) | views::transform(delayed([](int i) { throw i; })));
+    const auto outcomes =
+        Parallel({.n_jobs = n_jobs}).outcomes(views::iota(0, 500) | views::transform(delayed([](int i) { throw i; })));
     REQUIRE(outcomes.size() == 500);
     int wrong = 0;
     for (std::size_t i = 0; i < 500; ++i) {

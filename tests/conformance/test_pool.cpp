@@ -35,7 +35,7 @@ std::set<std::thread::id> threads_of_meeting(int n) {
     return ids;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J57] the calling thread takes part, and everything else runs beside it", "[pool]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -88,7 +88,7 @@ TEST_CASE("generators leave no thread behind", "[pool][generator]") {
             auto dropped = parallel.generator(tasks);
         }
     };
-    use();  // whatever is kept for generators is there now
+    use(); // whatever is kept for generators is there now
     const int warm = support::thread_count();
     for (int round = 0; round < 20; ++round) use();
     // threads that were joined may still be on the kernel's list for a moment

@@ -63,7 +63,7 @@ strings stderr_of(F call) {
     return capture.writes();
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("verbose = 0 writes nothing", "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -79,7 +79,7 @@ TEST_CASE("[J1] [J4] [J71] a successful call: the backend first, finished last a
     const int n = GENERATE(1, 10, 100);
     const strings lines = stderr_of([&] {
         Parallel({.n_jobs = n_jobs, .verbose = verbose, .batch_size = 1})(views::iota(0, n) |
-                                                                         views::transform(delayed(identity)));
+                                                                          views::transform(delayed(identity)));
     });
     CAPTURE(lines);
     REQUIRE(lines.size() >= 2);
@@ -103,8 +103,7 @@ TEST_CASE("a failing and a cancelled call end with one line that says so", "[pro
     const int at = GENERATE(0, 3);
     const strings failed = stderr_of([&] {
         try {
-            Parallel({.n_jobs = n_jobs, .verbose = verbose})(views::iota(0, 10) |
-                                                             views::transform(delayed([at](int i) {
+            Parallel({.n_jobs = n_jobs, .verbose = verbose})(views::iota(0, 10) | views::transform(delayed([at](int i) {
                                                                  if (i == at) throw i;
                                                              })));
         } catch (int) {
@@ -142,9 +141,10 @@ TEST_CASE("generators, outcomes and the tuple form have their lines, too", "[pro
     CHECK(ends_well(stderr_of([&] { (void)parallel.outcomes(tasks); }), 10));
     CHECK(ends_well(stderr_of([&] { parallel(delayed(identity)(1), delayed(identity)(2)); }), 2));
     CHECK(ends_well(stderr_of([&] {
-        for ([[maybe_unused]] auto&& value : parallel.generator(tasks)) {
-        }
-    }), 10));
+                        for ([[maybe_unused]] auto&& value : parallel.generator(tasks)) {
+                        }
+                    }),
+                    10));
     CHECK(ends_well(stderr_of([&] { parallel(support::numbers(10) | views::transform(delayed(identity))); }), 10));
     CHECK(ends_well(stderr_of([&] { parallel(views::iota(0, 0) | views::transform(delayed(identity))); }), 0));
 }
@@ -177,8 +177,8 @@ TEST_CASE("the callback sees a start, counts that never go down, one end, and on
     JOBLOT_NEEDS(backend.shared_memory);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int n = GENERATE(0, 1, 100);
-    const int how = GENERATE(0, 1);  // ends well, fails
-    std::vector<progress_event> events;  // unguarded: the calls must be serialised
+    const int how = GENERATE(0, 1);     // ends well, fails
+    std::vector<progress_event> events; // unguarded: the calls must be serialised
     std::string label;
     std::atomic<int> inside{0};
     std::atomic<int> overlaps{0};
@@ -194,7 +194,7 @@ TEST_CASE("the callback sees a start, counts that never go down, one end, and on
     };
     try {
         Parallel({.n_jobs = n_jobs, .progress = record, .label = "the call"})(views::iota(0, n) |
-                                                                             views::transform(delayed(task)));
+                                                                              views::transform(delayed(task)));
     } catch (int) {
     }
     REQUIRE(events.size() >= 2);
@@ -203,7 +203,8 @@ TEST_CASE("the callback sees a start, counts that never go down, one end, and on
     CHECK(events.front().state == progress_state::running);
     CHECK(std::ranges::is_sorted(events, {}, &progress_event::done));
     CHECK(std::ranges::is_sorted(events, {}, [](const progress_event& e) { return e.elapsed.count(); }));
-    CHECK(std::ranges::count_if(events, [](const progress_event& e) { return e.state != progress_state::running; }) == 1);
+    CHECK(std::ranges::count_if(events, [](const progress_event& e) { return e.state != progress_state::running; }) ==
+          1);
     const bool fails = how == 1 && n > 0;
     CHECK(events.back().state == (fails ? progress_state::failed : progress_state::finished));
     CHECK(events.back().total == static_cast<std::size_t>(n));
@@ -214,13 +215,14 @@ TEST_CASE("the callback sees a start, counts that never go down, one end, and on
 TEST_CASE("[J26] [J74] what a callback throws is swallowed", "[progress][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = GENERATE(1, 2, -1, 4);
-    const Parallel parallel({.n_jobs = n_jobs, .progress = [](const progress_event&) { throw std::runtime_error{"no"}; }});
+    const Parallel parallel(
+        {.n_jobs = n_jobs, .progress = [](const progress_event&) { throw std::runtime_error{"no"}; }});
     CHECK(std::ranges::equal(parallel(views::iota(0, 50) | views::transform(delayed(identity))), views::iota(0, 50)));
     CHECK(std::ranges::equal(parallel.generator(views::iota(0, 50) | views::transform(delayed(identity))),
                              views::iota(0, 50)));
     CHECK_THROWS_AS(parallel(views::iota(0, 50) | views::transform(delayed([](int i) {
-                                                       if (i == 20) throw std::domain_error{"the task's own"};
-                                                   }))),
+                                 if (i == 20) throw std::domain_error{"the task's own"};
+                             }))),
                     std::domain_error);
 }
 
@@ -232,8 +234,8 @@ TEST_CASE("[J26] a failing task's error comes out whatever the verbosity", "[pro
     stderr_of([&] {
         try {
             Parallel({.n_jobs = n_jobs, .verbose = 100})(views::iota(0, 10) | views::transform(delayed([at](int i) {
-                                                                                  if (i == at) throw std::domain_error{"own"};
-                                                                              })));
+                                                             if (i == at) throw std::domain_error{"own"};
+                                                         })));
         } catch (const std::domain_error&) {
             right = true;
         }

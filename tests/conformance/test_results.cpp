@@ -73,7 +73,7 @@ auto run(int n_jobs, int n, F f) {
     return Parallel({.n_jobs = n_jobs})(views::iota(0, n) | views::transform(delayed(f)));
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J1] a simple map equals the serial loop for every n_jobs and verbosity", "[results]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -189,10 +189,9 @@ TEST_CASE("large, over-aligned and heap-owning results arrive whole", "[results]
     for (std::size_t i = 0; i < 20; ++i) CHECK(texts[i] == text(static_cast<int>(i)));
 }
 
-TEST_CASE("results that convert from anything, hold errors as values, or hide operators are only values",
-          "[results]") {
+TEST_CASE("results that convert from anything, hold errors as values, or hide operators are only values", "[results]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);  // std::any and std::exception_ptr cannot travel
+    JOBLOT_NEEDS(backend.shared_memory); // std::any and std::exception_ptr cannot travel
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const auto anys = run(n_jobs, 3, anything);
     REQUIRE(anys.size() == 3);
@@ -200,7 +199,8 @@ TEST_CASE("results that convert from anything, hold errors as values, or hide op
     const auto errors = run(n_jobs, 3, harmless);
     REQUIRE(errors.size() == 3);
     CHECK(errors[1] != nullptr);
-    const auto outcomes = Parallel({.n_jobs = n_jobs}).outcomes(views::iota(0, 3) | views::transform(delayed(anything)));
+    const auto outcomes =
+        Parallel({.n_jobs = n_jobs}).outcomes(views::iota(0, 3) | views::transform(delayed(anything)));
     REQUIRE(outcomes.size() == 3);
     CHECK(std::any_cast<int>(outcomes[1].value()) == 1);
     const auto hostiles = run(n_jobs, 30, make_hostile);
@@ -233,9 +233,8 @@ TEST_CASE("functions, lambdas, functors and pointers to members can all be delay
     CHECK(run(n_jobs, 2, std::function<int(int)>{square}) == std::vector{0, 1});
     int sum = 0;
     std::vector<int> input{1, 2, 3};
-    const auto by_reference = delayed([](int& total, const std::vector<int>& v) {
-        total = std::accumulate(v.begin(), v.end(), 0);
-    });
+    const auto by_reference =
+        delayed([](int& total, const std::vector<int>& v) { total = std::accumulate(v.begin(), v.end(), 0); });
     Parallel({.n_jobs = n_jobs})(by_reference(std::ref(sum), std::cref(input)));
     CHECK(sum == 6);
 }
@@ -243,8 +242,8 @@ TEST_CASE("functions, lambdas, functors and pointers to members can all be delay
 TEST_CASE("the tuple form takes tasks of different types", "[results][tuple]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = GENERATE(1, 2, -1, 4);
-    auto [number, word, none, box] = Parallel({.n_jobs = n_jobs})(delayed(square)(7), delayed(text)(1),
-                                                                  delayed(nothing)(0), delayed(boxed)(5));
+    auto [number, word, none, box] =
+        Parallel({.n_jobs = n_jobs})(delayed(square)(7), delayed(text)(1), delayed(nothing)(0), delayed(boxed)(5));
     static_assert(std::is_same_v<decltype(number), int>);
     static_assert(std::is_same_v<decltype(none), std::monostate>);
     CHECK(number == 49);

@@ -24,7 +24,7 @@ using joblot::delayed;
 using joblot::Parallel;
 using joblot::this_task::stop_requested;
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a token that fired before the call cancels it before any task or read", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -64,7 +64,7 @@ TEST_CASE("stop from inside task k, for every k: one worker", "[stop]") {
     };
     try {
         Parallel({.n_jobs = 1, .batch_size = batch, .stop = source.get_token()})(views::iota(0, 10) |
-                                                                                views::transform(delayed(task)));
+                                                                                 views::transform(delayed(task)));
         FAIL("the call must throw");
     } catch (const cancelled& e) {
         CHECK(e.completed() == static_cast<std::size_t>(k + 1));
@@ -91,8 +91,8 @@ TEST_CASE("stop from inside task k, for every k: several workers", "[stop]") {
         if (i > k && support::eventually([] { return stop_requested(); })) ++started_late;
     };
     try {
-        Parallel({.n_jobs = n_jobs, .batch_size = batch, .stop = source.get_token()})(
-            views::iota(0, 40) | views::transform(delayed(task)));
+        Parallel({.n_jobs = n_jobs, .batch_size = batch, .stop = source.get_token()})(views::iota(0, 40) |
+                                                                                      views::transform(delayed(task)));
         FAIL("the call must throw");
     } catch (const cancelled& e) {
         CHECK(e.completed() == static_cast<std::size_t>(running.left()));
@@ -137,8 +137,8 @@ TEST_CASE("stop from the input range and from the progress callback", "[stop]") 
         if (i == 10) source.request_stop();
         return delayed([](int k) { return k; })(i);
     };
-    CHECK_THROWS_AS(Parallel({.n_jobs = n_jobs, .batch_size = 1, .stop = source.get_token()})(
-                        views::iota(0, 1000) | views::transform(make)),
+    CHECK_THROWS_AS(Parallel({.n_jobs = n_jobs, .batch_size = 1, .stop = source.get_token()})(views::iota(0, 1000) |
+                                                                                              views::transform(make)),
                     cancelled);
     CHECK(reads < 1000);
     std::stop_source by_callback;
@@ -158,7 +158,7 @@ TEST_CASE("a failure recorded before the stop wins; a stop before the failure wi
     std::stop_source after;
     const auto fail_first = [&](int i) {
         if (i == 0) throw 7;
-        support::eventually([] { return stop_requested(); });  // the failure has been recorded
+        support::eventually([] { return stop_requested(); }); // the failure has been recorded
         after.request_stop();
     };
     CHECK_THROWS_AS(Parallel({.n_jobs = n_jobs, .batch_size = 1, .stop = after.get_token()})(

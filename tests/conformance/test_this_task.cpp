@@ -22,7 +22,7 @@ namespace this_task = joblot::this_task;
 using joblot::delayed;
 using joblot::Parallel;
 
-}  // namespace
+} // namespace
 
 TEST_CASE("index is the position in the input, in every form of call", "[this_task]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
@@ -47,7 +47,7 @@ TEST_CASE("worker_id is below n_jobs and never held by two running tasks", "[thi
     const int workers = joblot::effective_n_jobs(n_jobs);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{1});
     std::array<std::atomic<int>, 8> holders{};
-    std::array<int, 8> scratch{};  // plain ints: the thread sanitizer proves the exclusion, too
+    std::array<int, 8> scratch{}; // plain ints: the thread sanitizer proves the exclusion, too
     std::atomic<int> wrong{0};
     const auto task = [&](int) {
         const int id = this_task::worker_id();
@@ -87,7 +87,8 @@ TEST_CASE("seeds depend on the call's seed and the index alone", "[this_task]") 
     CHECK(parallel(tasks) == reference);
     CHECK(std::ranges::equal(parallel.generator(tasks), reference));
     CHECK(std::set(reference.begin(), reference.end()).size() == 1000);
-    const auto other = parallel(views::iota(0, 1000) | views::transform(delayed([](int) { return this_task::seed(2025); })));
+    const auto other =
+        parallel(views::iota(0, 1000) | views::transform(delayed([](int) { return this_task::seed(2025); })));
     std::set<std::uint64_t> both(reference.begin(), reference.end());
     both.insert(other.begin(), other.end());
     CHECK(both.size() == 2000);
@@ -115,7 +116,8 @@ TEST_CASE("in nested calls this_task is the innermost task, and the outer one co
 TEST_CASE("the reader of a generator is in no task between its reads", "[this_task][generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const Parallel parallel({.n_jobs = GENERATE(1, 2)});
-    for ([[maybe_unused]] auto&& value : parallel.generator(views::iota(0, 5) | views::transform(delayed([](int i) { return i; })))) {
+    for ([[maybe_unused]] auto&& value :
+         parallel.generator(views::iota(0, 5) | views::transform(delayed([](int i) { return i; })))) {
         CHECK_THROWS_AS(this_task::index(), std::logic_error);
         CHECK_FALSE(this_task::stop_requested());
     }

@@ -29,7 +29,7 @@ void until_told() {
     support::eventually([] { return stop_requested(); });
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("[J36] a limit that no task reaches changes nothing", "[timeout]") {
     JOBLOT_FOR_EACH_BACKEND(backend);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr unsigned limit_seconds = 300;
 
-std::string running;  // written before the alarm is armed, read by its handler only
+std::string running; // written before the alarm is armed, read by its handler only
 
 void hung(int) {
     const char text[] = "\nwatchdog: this test case hangs: ";
@@ -38,6 +38,6 @@ public:
     void testCaseEnded(const Catch::TestCaseStats&) override { ::alarm(0); }
 };
 
-}  // namespace
+} // namespace
 
 CATCH_REGISTER_LISTENER(watchdog)

@@ -59,7 +59,7 @@ private:
     std::string address_;
 };
 
-}  // namespace
+} // namespace
 
 int main() {
     for (const char* name : {"JOBLOT_BACKEND", "JOBLOT_N_JOBS", "JOBLOT_CPU_COUNT"}) ::unsetenv(name);
@@ -98,7 +98,6 @@ int main() {
         return refused([] { joblot::Parallel{}(joblot::delayed(program::square)(1)); }, "no_such_backend");
     });
     in_fresh_process("empty variables count as unset",
-                     {{"JOBLOT_BACKEND", ""}, {"JOBLOT_N_JOBS", ""}, {"JOBLOT_CPU_COUNT", ""}}, [] {
-                         return effective_n_jobs() == joblot::cpu_count() && program::call();
-                     });
+                     {{"JOBLOT_BACKEND", ""}, {"JOBLOT_N_JOBS", ""}, {"JOBLOT_CPU_COUNT", ""}},
+                     [] { return effective_n_jobs() == joblot::cpu_count() && program::call(); });
 }

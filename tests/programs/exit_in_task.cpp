@@ -24,7 +24,7 @@ int exit_status_when(bool helper_exits) {
     static std::atomic<int> inside{0};
     const auto task = [helper_exits](int) {
         ++inside;
-        while (inside < 2) std::this_thread::yield();  // both threads are in a task now
+        while (inside < 2) std::this_thread::yield(); // both threads are in a task now
         if ((std::this_thread::get_id() != caller) == helper_exits) std::exit(17);
         for (;;) std::this_thread::sleep_for(std::chrono::milliseconds{10});
     };
@@ -33,7 +33,7 @@ int exit_status_when(bool helper_exits) {
     std::_Exit(1);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
     program::require(exit_status_when(false) == 17, "exit from a task on the calling thread");

@@ -11,7 +11,7 @@ int main() {
     program::watchdog();
     if (const pid_t child = ::fork(); child == 0) {
         if (!program::call()) std::_Exit(1);
-        std::thread{[] { std::exit(0); }}.join();  // not by the main thread
+        std::thread{[] { std::exit(0); }}.join(); // not by the main thread
     } else {
         int status = -1;
         ::waitpid(child, &status, 0);

@@ -22,7 +22,7 @@ int seen_in_tasks(const joblot::Parallel& parallel) {
     return std::ranges::count(results, results[0]) == 100 ? results[0] : -1;
 }
 
-}  // namespace
+} // namespace
 
 int main() {
     program::watchdog();
@@ -34,8 +34,9 @@ int main() {
         program::require(threads_of_this_thread == 8, "the caller's own number is back");
         const joblot::parallel_backend inner{"threads", {.inner_max_num_threads = 1}};
         program::require(seen_in_tasks(parallel) == 1, "an inner guard's cap");
-        for (auto&& seen : parallel.generator(
-                 std::views::iota(0, 20) | std::views::transform(joblot::delayed([](int) { return threads_of_this_thread; }))))
+        for (auto&& seen : parallel.generator(std::views::iota(0, 20) | std::views::transform(joblot::delayed([](int) {
+                                                  return threads_of_this_thread;
+                                              }))))
             program::require(seen == 1, "a generator's tasks");
     }
     program::require(seen_in_tasks(parallel) == 8, "the cap ends with the guard, on the helpers, too");

@@ -19,8 +19,8 @@ inline int square(int i) { return i * i; }
 
 /// A parallel call; true if its results are right.
 inline bool call(int n_jobs = 4, int n = 200) {
-    const auto results = joblot::Parallel({.n_jobs = n_jobs})(
-        std::views::iota(0, n) | std::views::transform(joblot::delayed(square)));
+    const auto results =
+        joblot::Parallel({.n_jobs = n_jobs})(std::views::iota(0, n) | std::views::transform(joblot::delayed(square)));
     return std::ranges::equal(results, std::views::iota(0, n) | std::views::transform(square));
 }
 
@@ -37,4 +37,4 @@ inline void require(bool right, const char* what) {
     std::_Exit(1);
 }
 
-}  // namespace program
+} // namespace program

@@ -13,8 +13,9 @@ struct last_of_all {
         program::require(program::call(), "a call in a static destructor");
         program::require(program::call(2), "another one");
         int read = 0;
-        for (auto&& value : joblot::Parallel({.n_jobs = 2}).generator(
-                 std::views::iota(0, 20) | std::views::transform(joblot::delayed(program::square))))
+        for (auto&& value :
+             joblot::Parallel({.n_jobs = 2})
+                 .generator(std::views::iota(0, 20) | std::views::transform(joblot::delayed(program::square))))
             read += value == read * read;
         program::require(read == 20, "a generator in a static destructor");
     }
@@ -24,13 +25,14 @@ const bool before_main = program::call();
 
 std::optional<joblot::generator<int>> never_finished;
 
-}  // namespace
+} // namespace
 
 int main() {
     program::watchdog();
     program::require(before_main, "a call before main");
     program::require(program::call(), "a call in main");
-    never_finished.emplace(joblot::Parallel({.n_jobs = 3}).generator(
-        std::views::iota(0) | std::views::transform(joblot::delayed(program::square))));
+    never_finished.emplace(
+        joblot::Parallel({.n_jobs = 3})
+            .generator(std::views::iota(0) | std::views::transform(joblot::delayed(program::square))));
     program::require(*never_finished->begin() == 0, "a generator");
 }

@@ -18,15 +18,15 @@
 namespace support {
 
 struct backend_case {
-    const char* name;                                             // how the test output calls it
-    void (*activate)(std::optional<joblot::parallel_backend>&);  // builds the guard that selects it
-    joblot::backend_choice (*choose)();                          // the same choice, for `options::backend`
-    const char* line_name = "";                                   // what the first progress line calls it
-    bool shared_memory = true;  // closures and the caller's variables reach the tasks
-    bool parallel = true;       // tasks can run at the same time
-    bool can_kill = false;      // a time limit ends a task that does not poll
-    bool in_caller = false;     // all work is done by the thread that calls or reads
-    bool pooled = true;         // threads are kept between calls
+    const char* name;                                           // how the test output calls it
+    void (*activate)(std::optional<joblot::parallel_backend>&); // builds the guard that selects it
+    joblot::backend_choice (*choose)();                         // the same choice, for `options::backend`
+    const char* line_name = "";                                 // what the first progress line calls it
+    bool shared_memory = true;                                  // closures and the caller's variables reach the tasks
+    bool parallel = true;                                       // tasks can run at the same time
+    bool can_kill = false;                                      // a time limit ends a task that does not poll
+    bool in_caller = false;                                     // all work is done by the thread that calls or reads
+    bool pooled = true;                                         // threads are kept between calls
 };
 
 inline std::vector<backend_case> backends() {
@@ -74,16 +74,16 @@ private:
     std::optional<joblot::parallel_backend> guard_;
 };
 
-}  // namespace support
+} // namespace support
 
 /// Runs what follows in the test case once for each backend, which `var` describes and a guard selects.
-#define JOBLOT_FOR_EACH_BACKEND(var)                                                        \
-    const ::support::backend_case var = GENERATE(from_range(::support::backends()));       \
-    const ::support::selected var##_selected{var};                                          \
+#define JOBLOT_FOR_EACH_BACKEND(var)                                                                                   \
+    const ::support::backend_case var = GENERATE(from_range(::support::backends()));                                   \
+    const ::support::selected var##_selected{var};                                                                     \
     INFO("backend: " << var.name)
 
 /// Leaves the test case for backends without a capability: `JOBLOT_NEEDS(backend.parallel)`.
-#define JOBLOT_NEEDS(capability) \
-    do {                         \
-        if (!(capability)) return; \
+#define JOBLOT_NEEDS(capability)                                                                                       \
+    do {                                                                                                               \
+        if (!(capability)) return;                                                                                     \
     } while (false)

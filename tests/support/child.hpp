@@ -33,13 +33,17 @@ std::string run_in_child(Body body) {
     }
     if (WIFEXITED(status)) {
         switch (WEXITSTATUS(status)) {
-            case 0: return "";
-            case 1: return "wrong result in the child";
-            case 2: return "exception in the child";
-            default: return "child ended with status " + std::to_string(WEXITSTATUS(status));
+        case 0:
+            return "";
+        case 1:
+            return "wrong result in the child";
+        case 2:
+            return "exception in the child";
+        default:
+            return "child ended with status " + std::to_string(WEXITSTATUS(status));
         }
     }
     return WTERMSIG(status) == SIGALRM ? "the child hung" : "signal " + std::to_string(WTERMSIG(status));
 }
 
-}  // namespace support
+} // namespace support

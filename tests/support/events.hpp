@@ -62,4 +62,4 @@ private:
     overlap& counter_;
 };
 
-}  // namespace support
+} // namespace support

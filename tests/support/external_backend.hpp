@@ -18,8 +18,7 @@ public:
     int effective_n_jobs(int n) const override { return n > 0 ? n : std::max(1, joblot::cpu_count() + 1 + n); }
     void run(joblot::job& job) override {
         std::vector<std::jthread> helpers;
-        for (int id = 1; id < job.n_jobs(); ++id)
-            helpers.emplace_back([&job, id] { work(job, id); });
+        for (int id = 1; id < job.n_jobs(); ++id) helpers.emplace_back([&job, id] { work(job, id); });
         work(job, 0);
     }
 
@@ -32,4 +31,4 @@ private:
 
 inline std::shared_ptr<joblot::backend> make_thread_per_worker() { return std::make_shared<thread_per_worker>(); }
 
-}  // namespace support
+} // namespace support

@@ -104,8 +104,8 @@ public:
         };
         if (++inside_ != 1) ++violations_;
         const leave on_exit{inside_};
-        ++unguarded_;               // a plain int: the thread sanitizer sees it too
-        std::this_thread::yield();  // make an overlap likely
+        ++unguarded_;              // a plain int: the thread sanitizer sees it too
+        std::this_thread::yield(); // make an overlap likely
         return body();
     }
     int violations() const { return violations_; }
@@ -117,4 +117,4 @@ private:
     int unguarded_ = 0;
 };
 
-}  // namespace support
+} // namespace support

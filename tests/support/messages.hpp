@@ -27,4 +27,4 @@ inline bool mentions(const std::string& message, std::initializer_list<const cha
     return !message.empty();
 }
 
-}  // namespace support
+} // namespace support

@@ -29,8 +29,6 @@ inline constexpr bool under_asan = false;
 #endif
 
 /// How many rounds a stress test does: `plain` normally, a tenth of it (at least one) under a sanitizer.
-constexpr int rounds(int plain) {
-    return under_tsan || under_asan ? (plain + 9) / 10 : plain;
-}
+constexpr int rounds(int plain) { return under_tsan || under_asan ? (plain + 9) / 10 : plain; }
 
-}  // namespace support
+} // namespace support

@@ -46,7 +46,7 @@ private:
     void stop() {
         if (saved_ < 0) return;
         std::fflush(stderr);
-        ::dup2(saved_, STDERR_FILENO);  // closes the pipe's last writer, which ends the reader
+        ::dup2(saved_, STDERR_FILENO); // closes the pipe's last writer, which ends the reader
         ::close(saved_);
         saved_ = -1;
         reader_.join();
@@ -59,4 +59,4 @@ private:
     std::vector<std::string> writes_;
 };
 
-}  // namespace support
+} // namespace support

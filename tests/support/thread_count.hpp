@@ -13,4 +13,4 @@ inline int thread_count() {
     return static_cast<int>(std::distance(begin(tasks), end(tasks)));
 }
 
-}  // namespace support
+} // namespace support

@@ -22,7 +22,7 @@ struct lifetime_counters {
     std::atomic<long> copies{0};
     std::atomic<long> moves{0};
     std::atomic<long> corrupt{0};           // used or destroyed when not alive
-    std::atomic<long> copies_to_failure{0};  // the k-th copy from now throws; 0: none
+    std::atomic<long> copies_to_failure{0}; // the k-th copy from now throws; 0: none
     std::atomic<long> moves_to_failure{0};
 };
 
@@ -36,7 +36,7 @@ public:
         if (counters.copies_to_failure > 0 && --counters.copies_to_failure == 0) throw copy_failed{};
         start();
     }
-    tracked(tracked&& other) : value_{other.value()} {  // NOLINT: not noexcept on purpose
+    tracked(tracked&& other) : value_{other.value()} { // NOLINT: not noexcept on purpose
         ++counters.moves;
         if (counters.moves_to_failure > 0 && --counters.moves_to_failure == 0) throw move_failed{};
         other.value_ = moved_from;
@@ -79,7 +79,7 @@ private:
     }
 
     int value_;
-    volatile std::uint64_t state_ = 0;  // volatile: the destructor's store must not be optimised away
+    volatile std::uint64_t state_ = 0; // volatile: the destructor's store must not be optimised away
 };
 
 /// Resets the counters; `balanced()` says whether everything made since then was destroyed exactly once.
@@ -101,4 +101,4 @@ public:
     long copies() const { return counters.copies; }
 };
 
-}  // namespace support
+} // namespace support

@@ -58,4 +58,4 @@ private:
     int missing_;
 };
 
-}  // namespace support
+} // namespace support

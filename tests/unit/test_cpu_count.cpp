@@ -44,7 +44,7 @@ private:
     std::string path_;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a quota is rounded up to whole CPUs", "[cpu_count]") {
     CHECK(cpus_of_quota(100'000, 100'000) == 1);

@@ -39,7 +39,7 @@ struct qualified {
 template <class R>
 constexpr bool accepts = task_range<R>;
 
-}  // namespace
+} // namespace
 
 TEST_CASE("delayed captures and does not call", "[delayed]") {
     int calls = 0;
@@ -54,7 +54,8 @@ TEST_CASE("arguments are decayed copies", "[delayed]") {
     const auto task_of_text = delayed(consume)(text);
     text = "after";
     CHECK(task_of_text() == "before");
-    static_assert(std::is_same_v<decltype(delayed(add)(1, std::declval<const int&>())), task<int (*)(int, int), int, int>>);
+    static_assert(
+        std::is_same_v<decltype(delayed(add)(1, std::declval<const int&>())), task<int (*)(int, int), int, int>>);
     static_assert(std::is_same_v<std::remove_cvref_t<decltype(delayed(consume)("literal").arguments())>,
                                  std::tuple<const char*>>);
     CHECK(delayed(consume)("literal")() == "literal");
@@ -92,7 +93,7 @@ TEST_CASE("anything that std::invoke takes can be delayed", "[delayed]") {
     CHECK(delayed(&point::plus)(std::cref(p), 2)() == 8);
     CHECK(delayed(std::plus<>{})(2.5, 2)() == 4.5);
     CHECK(delayed(std::function<int()>{[] { return 1; }})()() == 1);
-    CHECK(delayed([captured = std::make_unique<int>(8)] { return *captured; })()() == 8);  // a closure that only moves
+    CHECK(delayed([captured = std::make_unique<int>(8)] { return *captured; })()() == 8); // a closure that only moves
     CHECK(delayed(std::bind_front(add, 1))(2)() == 3);
 }
 
@@ -132,7 +133,7 @@ TEST_CASE("tasks are values: copied where their parts are, never larger than tho
     static_assert(std::copyable<decltype(delayed(add)(1, 2))>);
     using move_only = decltype(delayed([](std::unique_ptr<int>) {})(std::unique_ptr<int>{}));
     static_assert(std::move_constructible<move_only> && !std::copy_constructible<move_only>);
-    static_assert(sizeof(delayed([](int) {})(1)) == sizeof(int));  // an empty function takes no room
+    static_assert(sizeof(delayed([](int) {})(1)) == sizeof(int)); // an empty function takes no room
     SUCCEED();
 }
 

@@ -24,11 +24,17 @@ failure failure_of(E error, std::size_t index) {
     return {std::make_exception_ptr(std::move(error)), {index, "task " + std::to_string(index)}};
 }
 
-struct left { virtual ~left() = default; int a = 1; };
-struct right { virtual ~right() = default; int b = 2; };
+struct left {
+    virtual ~left() = default;
+    int a = 1;
+};
+struct right {
+    virtual ~right() = default;
+    int b = 2;
+};
 struct both : left, right {};
 
-}  // namespace
+} // namespace
 
 TEST_CASE("the family tree", "[error]") {
     static_assert(std::is_base_of_v<std::runtime_error, joblot::error>);

@@ -22,7 +22,7 @@ bool nothing_set() {
     return !here.engine && !here.n_jobs && !here.verbose && !here.inner_max_num_threads && here.depth == 0;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a guard sets what it says and restores the rest", "[guard]") {
     CHECK(nothing_set());

@@ -30,7 +30,7 @@ bool refused_for(const options& given, const char* field, const char* value) {
     return support::mentions(support::refusal([&] { joblot::detail::check(given); }), {field, value});
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("options are an aggregate with every field optional", "[options]") {
     static_assert(std::is_aggregate_v<options>);
@@ -73,11 +73,12 @@ TEST_CASE("the order of the fields is the interface's", "[options]") {
 TEST_CASE("batch sizes and read-ahead take any integer type", "[options]") {
     CHECK(batch_size_option{std::size_t{5}}.tasks() == 5);
     CHECK(batch_size_option{std::int8_t{5}}.tasks() == 5);
-    CHECK(batch_size_option{std::numeric_limits<std::uint64_t>::max()}.tasks() == std::numeric_limits<long long>::max());
+    CHECK(batch_size_option{std::numeric_limits<std::uint64_t>::max()}.tasks() ==
+          std::numeric_limits<long long>::max());
     CHECK_FALSE(batch_size_option{auto_batch}.tasks().has_value());
     CHECK(pre_dispatch_option{std::size_t{5}}.tasks() == 5);
     CHECK(pre_dispatch_option{everything}.is_everything());
-    static_assert(!std::is_convertible_v<double, batch_size_option>);  // 1.42 tasks make no sense
+    static_assert(!std::is_convertible_v<double, batch_size_option>); // 1.42 tasks make no sense
     static_assert(!std::is_convertible_v<double, pre_dispatch_option>);
     static_assert(!std::is_convertible_v<const char*, pre_dispatch_option>);
 }
@@ -86,7 +87,7 @@ TEST_CASE("time limits take any duration and saturate", "[options]") {
     CHECK(time_limit{1500us}.limit() == 1500us);
     CHECK(time_limit{2h}.limit() == 2h);
     CHECK(time_limit{std::chrono::duration<double>(0.25)}.limit() == 250ms);
-    CHECK(time_limit{std::chrono::duration<double, std::pico>(1)}.limit() == 1ns);  // positive stays positive
+    CHECK(time_limit{std::chrono::duration<double, std::pico>(1)}.limit() == 1ns); // positive stays positive
     CHECK(time_limit{std::chrono::hours::max()}.limit() == std::chrono::nanoseconds::max());
     CHECK(time_limit{std::chrono::duration<double>(std::numeric_limits<double>::infinity())}.limit() ==
           std::chrono::nanoseconds::max());

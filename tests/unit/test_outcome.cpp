@@ -25,7 +25,7 @@ failure failed(std::size_t index = 3) {
     return {std::make_exception_ptr(std::runtime_error{"the failure"}), {index, "label"}};
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("an outcome with a value", "[outcome]") {
     outcome<std::string> o{std::in_place, "text"};
@@ -39,7 +39,7 @@ TEST_CASE("an outcome with a value", "[outcome]") {
     static_assert(std::is_same_v<decltype(std::declval<outcome<int>&>().value()), int&>);
     static_assert(std::is_same_v<decltype(std::declval<const outcome<int>&>().value()), const int&>);
     static_assert(std::is_same_v<decltype(std::declval<outcome<int>&&>().value()), int&&>);
-    static_assert(!std::convertible_to<outcome<int>, bool>);  // explicit only
+    static_assert(!std::convertible_to<outcome<int>, bool>); // explicit only
 }
 
 TEST_CASE("an outcome without a value rethrows the same object", "[outcome]") {

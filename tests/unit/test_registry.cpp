@@ -32,7 +32,7 @@ std::shared_ptr<joblot::backend> make(std::string_view name, const backend_optio
     return backend_registry::instance().make(name, options);
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a factory is called for each use of the name, with the options", "[registry]") {
     int made = 0;
@@ -48,9 +48,8 @@ TEST_CASE("a factory is called for each use of the name, with the options", "[re
 }
 
 TEST_CASE("an address after a colon goes before that of the options", "[registry]") {
-    register_backend("unit_addressed", [](const backend_options& given) {
-        return std::make_shared<named_backend>(given.address);
-    });
+    register_backend("unit_addressed",
+                     [](const backend_options& given) { return std::make_shared<named_backend>(given.address); });
     CHECK(make("unit_addressed:tcp://10.0.0.1:8786")->name() == "tcp://10.0.0.1:8786");
     CHECK(make("unit_addressed:b", {.address = "a"})->name() == "b");
     CHECK(make("unit_addressed", {.address = "a"})->name() == "a");
@@ -61,9 +60,8 @@ TEST_CASE("a later registration replaces an earlier one, a default one does not"
     register_backend("unit_replaced", [] { return std::make_shared<named_backend>("first"); });
     register_backend("unit_replaced", [] { return std::make_shared<named_backend>("second"); });
     CHECK(make("unit_replaced")->name() == "second");
-    backend_registry::instance().set_default("unit_replaced", [](const backend_options&) {
-        return std::make_shared<named_backend>("default");
-    });
+    backend_registry::instance().set_default(
+        "unit_replaced", [](const backend_options&) { return std::make_shared<named_backend>("default"); });
     CHECK(make("unit_replaced")->name() == "second");
 }
 

@@ -42,7 +42,7 @@ std::uint64_t seed_of(std::uint64_t call_seed, std::size_t index) {
     return this_task::seed(call_seed);
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("outside of a task", "[this_task]") {
     CHECK_THROWS_AS(this_task::index(), std::logic_error);
