@@ -40,7 +40,9 @@ concept backend_description = requires(const D& d) {
 class backend_choice {
 public:
     backend_choice() = default;
-    backend_choice(std::shared_ptr<backend> engine) : engine_(std::move(engine)) {}
+    template <class B>
+        requires std::convertible_to<std::shared_ptr<B>, std::shared_ptr<backend>>
+    backend_choice(std::shared_ptr<B> engine) : engine_(std::move(engine)) {}
     backend_choice(std::string name) : name_(std::move(name)) {}
     backend_choice(const char* name) : name_(name) {}
     template <backend_description D>

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # First match wins. Paths are relative to include/joblot.
 LAYERS = [
-    (0, r"(error|options|outcome|delayed|cpu_count|this_task|version|scope|broadcast)\.hpp"),
+    (0, r"(error|options|outcome|delayed|cpu_count|this_task|version|scope|table_mutex|broadcast)\.hpp"),
     (0, r"progress/event\.hpp"),
     (1, r"(wire|dispatch|progress)/.+\.hpp"),
     (2, r"backend/(backend|registry)\.hpp"),

@@ -81,16 +81,25 @@ TEST_CASE("a batch that was too long is followed by shorter ones at once") {
     REQUIRE(sizer.next(plenty) == 1);
 }
 
-TEST_CASE("no worker takes more than its share of what is left, unless it is worth no time") {
+TEST_CASE("no worker takes more than half of its share of what is left") {
     batch_sizer sizer(0, 4);
     for (int i = 0; i != 10; ++i) {
         const std::size_t size = sizer.next(plenty);
-        sizer.measured(size, nanoseconds(100) * static_cast<nanoseconds::rep>(size));
+        sizer.measured(size, nanoseconds(10) * static_cast<nanoseconds::rep>(size));
     }
     REQUIRE(sizer.next(800) == 100); // 800 / (2 * 4)
-    REQUIRE(sizer.next(80) == 10);   // 80 / (2 * 4) is as much as 1 us is worth
-    REQUIRE(sizer.next(8) == 8);     // less than 1 us in all: not worth sharing
+    REQUIRE(sizer.next(80) == 10);
+    REQUIRE(sizer.next(8) == 1);
     REQUIRE(sizer.next(1) == 1);
+}
+
+TEST_CASE("trials are single tasks, however short") {
+    batch_sizer sizer(0, 2, 5);
+    for (int i = 0; i != 5; ++i) {
+        REQUIRE(sizer.next(plenty) == 1);
+        sizer.measured(1, 1ns);
+    }
+    REQUIRE(sizer.next(plenty) == batch_sizer::max_growth);
 }
 
 TEST_CASE("the last batches are short however the durations are spread") {

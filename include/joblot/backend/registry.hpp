@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/backend/backend.hpp>
+#include <joblot/table_mutex.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -31,7 +32,7 @@ public:
     }
 
     void set(const std::string& name, backend_factory factory) {
-        const std::lock_guard lock(mutex_);
+        const std::lock_guard lock(table_mutex());
         const auto known = find(name);
         if (known != entries_.end())
             known->factory = std::move(factory);
@@ -41,7 +42,7 @@ public:
 
     /// Adds a name unless it is there: for the library's own backends, which a program may have replaced.
     void set_default(const std::string& name, backend_factory factory) {
-        const std::lock_guard lock(mutex_);
+        const std::lock_guard lock(table_mutex());
         if (find(name) == entries_.end()) entries_.push_back({name, std::move(factory)});
     }
 
@@ -68,15 +69,14 @@ private:
     }
 
     backend_factory factory_of(const std::string& name) {
-        const std::lock_guard lock(mutex_);
+        const std::lock_guard lock(table_mutex());
         if (const auto known = find(name); known != entries_.end()) return known->factory;
         std::string names;
         for (const entry& e : entries_) names += (names.empty() ? "" : ", ") + e.name;
         throw std::invalid_argument("joblot: unknown backend \"" + name + "\"; known are: " + names);
     }
 
-    std::mutex mutex_;
-    std::vector<entry> entries_; // few: in the order of registration
+    std::vector<entry> entries_; // guarded by table_mutex; few: in the order of registration
 };
 
 } // namespace detail

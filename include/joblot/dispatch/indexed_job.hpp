@@ -18,7 +18,7 @@ template <class Source, class Results>
 class indexed_job final : public job {
 public:
     indexed_job(const call_settings& settings, Source& source)
-        : job(settings, source.size(), false, false), source_(source), results_(source.size()), size_(source.size()),
+        : job(settings, source.size(), false), source_(source), results_(source.size()), size_(source.size()),
           careful_(needs_care<Results>(settings)) {
         report_start();
     }

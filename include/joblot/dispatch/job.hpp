@@ -72,6 +72,9 @@ public:
 private:
     friend class job;
 
+    // A reader waits for every single result: only after many short tasks may one be held back by others of its batch.
+    static constexpr std::size_t cautious_trials = 32;
+
     job& job_;
     const std::atomic<std::size_t>& limit_; // the job's
     detail::task_context context_;
@@ -144,7 +147,7 @@ public:
 
     /// A task failed for good. Thread-safe.
     void fail(std::size_t index, std::exception_ptr why, std::string label) {
-        note_failure(index, std::move(why), std::move(label), earlier_tasks_matter_ ? index : 0);
+        note_failure(index, std::move(why), std::move(label), publishes_ ? index : 0);
     }
 
     /// The input could not be read at that index. The tasks before it are there, and run.
@@ -204,12 +207,12 @@ public:
 protected:
     /// @param settings             Must outlive the job.
     /// @param total                Number of tasks, or `none` where it is not known.
-    /// @param earlier_tasks_matter Whether tasks before a failing one are still run (generators hand them out).
-    /// @param publishes            Whether results are handed out while the call runs.
-    job(const detail::call_settings& settings, std::size_t total, bool earlier_tasks_matter, bool publishes)
-        : settings_(settings), earlier_tasks_matter_(earlier_tasks_matter),
-          // A batch of a fixed size may take long: progress and readers are told of its tasks one by one.
-          in_steps_(settings_.batch_size() > 1 && (settings_.observed() || publishes)) {
+    /// @param publishes            Whether results are handed out while the call runs. Then tasks before a failing one
+    ///                             still run.
+    job(const detail::call_settings& settings, std::size_t total, bool publishes)
+        : settings_(settings), publishes_(publishes),
+          // Readers are told of each task; progress too where batches have a fixed size and may take long.
+          in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())) {
         if (settings_.observed()) reporter_.emplace(progress(total));
     }
 
@@ -264,7 +267,7 @@ private:
     }
 
     const detail::call_settings& settings_;
-    bool earlier_tasks_matter_;
+    bool publishes_;
     bool in_steps_;
     std::optional<detail::progress_reporter> reporter_;
 
@@ -280,7 +283,8 @@ private:
 };
 
 inline worker::worker(job& j, int id)
-    : job_(j), limit_(j.limit_), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers)),
+    : job_(j), limit_(j.limit_), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
+                                        j.publishes_ ? cautious_trials : 1),
       outer_task_(detail::current_task), outer_scope_(detail::current_scope),
       inner_threads_(j.settings_.inside.inner_max_num_threads) {
     context_.worker_id = id;

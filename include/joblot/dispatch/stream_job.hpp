@@ -47,8 +47,8 @@ public:
     static constexpr bool repeatable = tasks_type::repeatable;
 
     stream_job(const call_settings& settings, View& view, delivery how)
-        : job(settings, size_of(view), how != delivery::at_end, how != delivery::at_end), how_(how), reader_(view),
-          total_(size_of(view)), careful_(needs_care<Results>(settings)) {
+        : job(settings, size_of(view), how != delivery::at_end), how_(how), reader_(view), total_(size_of(view)),
+          careful_(needs_care<Results>(settings)) {
         report_start();
     }
 

@@ -2,6 +2,8 @@
 // The name of a function, found by its address in the program's own symbol tables.
 #pragma once
 
+#include <joblot/table_mutex.hpp>
+
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -109,17 +111,14 @@ inline std::string readable_name(std::string mangled) {
 
 /// The name of the function at `address`, or "" where it cannot be found. Looked up once; thread-safe.
 inline std::string symbol_name(const void* address) {
-    struct cache {
-        std::mutex mutex;
-        std::vector<std::pair<const void*, std::string>> names; // few: the functions that a program makes tasks of
-    };
-    static cache* const known = new cache; // never destroyed: calls are made from static destructors too
-    const std::lock_guard lock(known->mutex);
-    for (const auto& [where, name] : known->names) {
+    // few: the functions that a program makes tasks of; never destroyed: static destructors make calls too
+    static auto* const known = new std::vector<std::pair<const void*, std::string>>;
+    const std::lock_guard lock(table_mutex());
+    for (const auto& [where, name] : *known) {
         if (where == address) return name;
     }
-    known->names.emplace_back(address, readable_name(mangled_name(address)));
-    return known->names.back().second;
+    known->emplace_back(address, readable_name(mangled_name(address)));
+    return known->back().second;
 }
 
 } // namespace joblot::detail
