@@ -33,12 +33,12 @@ using strings = std::vector<std::string>;
 int identity(int i) { return i; }
 
 const std::regex& line_shape() {
-    static const std::regex shape{
-        R"(\[Parallel\(n_jobs=-?\d+\)\]: ()"
-        R"(Using backend \w+ with \d+ concurrent workers\.)"
-        R"(|Done +\d+ tasks {6}\| elapsed: +\d+\.\d(s|min)( failed| cancelled)?)"
-        R"(|Done +\d+ out of +\d+ \| elapsed: +\d+\.\d(s|min)( remaining: +\d+\.\d(s|min)| finished| failed| cancelled)?)"
-        R"()\n)"};
+    static const std::regex shape{R"(\[Parallel\(n_jobs=-?\d+\)\]: ()"
+                                  R"(Using backend \w+ with \d+ concurrent workers\.)"
+                                  R"(|Done +\d+ tasks {6}\| elapsed: +\d+\.\d(s|min)( failed| cancelled)?)"
+                                  R"(|Done +\d+ out of +\d+ \| elapsed: +\d+\.\d(s|min))"
+                                  R"(( remaining: +\d+\.\d(s|min)| finished| failed| cancelled)?)"
+                                  R"()\n)"};
     return shape;
 }
 

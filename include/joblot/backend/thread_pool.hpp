@@ -100,6 +100,13 @@ public:
             withdraw();
             if (slot_) pool_.wait_until_empty(*slot_);
         }
+        /// There is something to claim again: lets helpers come that have left since. Any thread may call it while the
+        /// invitation is neither withdrawn nor destroyed.
+        void renew() noexcept {
+            if (!slot_) return;
+            pool_.open_.fetch_or(pool_.bit_of(*slot_), std::memory_order_seq_cst); // as in announce
+            pool_.wake(1);
+        }
         /// To be called between batches: wakes a helper if none was woken at the start and the call turns out to last
         /// longer than waking one would take.
         void ring_if_it_lasts() noexcept {
@@ -294,8 +301,10 @@ private:
         if (joinable(s.state.load(std::memory_order_relaxed))) wake(2); // a tree: nobody wakes all the others alone
         const int id = take_id(s);
         s.work->work(id);
-        // Nothing can be claimed now: nobody else need come. The slot is still the owner's, as we are inside.
-        open_.fetch_and(~bit_of(s), std::memory_order_relaxed);
+        // Nothing can be claimed now: nobody else need come. But it may be that the invitation was renewed before we
+        // took the bit away; then there is something to claim again. The slot is still the owner's, as we are inside.
+        do open_.fetch_and(~bit_of(s), std::memory_order_seq_cst);
+        while (s.work->work(id));
         free_id(s, id);
         // release: our results are seen by the owner
         const std::uint32_t state = s.state.fetch_sub(1, std::memory_order_acq_rel) - 1;

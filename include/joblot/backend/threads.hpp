@@ -34,8 +34,25 @@ public:
     }
 
 private:
+    /// Renews an invitation whenever a generator's reader has made room: helpers do not wait for that.
+    class renewal {
+    public:
+        renewal(job& j, thread_pool::invitation& invitation) : job_(j.tasks_left() == job::none ? &j : nullptr) {
+            if (job_) job_->set_waker([&invitation] { invitation.renew(); });
+        }
+        ~renewal() {
+            if (job_) job_->set_waker(nullptr);
+        }
+        renewal(const renewal&) = delete;
+        renewal& operator=(const renewal&) = delete;
+
+    private:
+        job* job_; // null where the input is at hand and nobody need be called
+    };
+
     static void work_with_helpers(job& j, int helpers) {
         thread_pool::invitation invitation(thread_pool::instance(), j, helpers);
+        const renewal renew(j, invitation);
         worker w(j, 0);
         while (const batch b = j.claim(w)) {
             if (j.tasks_left() == 0) invitation.withdraw();

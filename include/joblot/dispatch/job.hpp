@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -107,13 +108,24 @@ public:
     /// Takes part in the call on this thread: claims batches and runs them until none can be had at the moment.
     /// Never throws: what tasks throw is kept in the job.
     /// @param worker_id 0 to `n_jobs() - 1`; no two threads may use the same one at the same time.
-    void work(int worker_id) {
+    /// @return Whether there was anything to run.
+    bool work(int worker_id) {
         worker w(*this, worker_id);
-        while (const batch b = claim(w)) run(b, w);
+        bool worked = false;
+        while (const batch b = claim(w)) {
+            run(b, w);
+            worked = true;
+        }
+        return worked;
     }
 
     /// Blocks until there may be something to claim again. False when there never will be: the call is over.
     [[nodiscard]] virtual bool wait() = 0;
+
+    /// For a backend whose workers do something else than `wait()` while nothing can be claimed: `wake` is called when
+    /// a generator's reader has made room for more tasks. It is called with the job locked and must not call it back.
+    /// @param wake Null to have no more calls; when this returns, none is under way.
+    virtual void set_waker(std::function<void()> wake) { static_cast<void>(wake); }
 
     /// The next tasks, read from the user's range where they come from there; an empty batch if there are none now.
     [[nodiscard]] virtual batch claim(worker& w) = 0;

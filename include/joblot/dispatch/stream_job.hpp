@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -81,6 +82,11 @@ public:
         std::unique_lock lock(state_mutex_);
         work_or_end_.wait(lock, [&] { return is_over() || has_room(); });
         return !is_over();
+    }
+
+    void set_waker(std::function<void()> wake) override {
+        const std::lock_guard lock(state_mutex_);
+        wake_ = std::move(wake);
     }
 
     /// All results in order; for when the call is over and `throw_if_failed` let it pass.
@@ -248,7 +254,10 @@ private:
         ++n->taken;
         --in_use_;
         forget_taken_nodes();
-        if (has_room()) work_or_end_.notify_all();
+        if (has_room() && !is_over()) {
+            work_or_end_.notify_all();
+            if (wake_) wake_();
+        }
         return one;
     }
 
@@ -291,6 +300,7 @@ private:
     std::size_t in_use_ = 0;     // tasks read and not yet done (generators: whose result was not yet taken)
     std::size_t wanted_ = 1;     // size of the batch that a worker last wanted
     std::size_t most_ahead_ = 1; // what in_use_ may come to
+    std::function<void()> wake_;
     std::string first_label_;
     bool exhausted_ = false;
     bool ended_ = false;
