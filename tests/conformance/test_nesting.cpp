@@ -108,6 +108,29 @@ TEST_CASE("nested calls do not add threads to the pool", "[nested][pool]") {
     CHECK(support::thread_count() <= before);
 }
 
+TEST_CASE("generators inside tasks do not add threads to the pool", "[nested][pool][generator]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory && backend.pooled);
+    const auto one = views::iota(0, 1) | views::transform(delayed([](int i) { return i; }));
+    const auto use = [&](int n_jobs) {
+        return Parallel({.n_jobs = 2})(
+            views::iota(0, 4) | views::transform(delayed([&](int) {
+                int seen = 0;
+                for (auto&& i : Parallel({.n_jobs = n_jobs}).generator(one)) seen += i + 1;
+                for (auto&& i :
+                     Parallel({.n_jobs = n_jobs}).generator(views::iota(0, 50) | views::transform(delayed([](int k) {
+                                                                return k;
+                                                            }))))
+                    seen += i;
+                return seen;
+            })));
+    };
+    CHECK(use(1) == std::vector(4, 1 + 49 * 50 / 2));
+    const int warm = support::thread_count();
+    CHECK(use(64) == std::vector(4, 1 + 49 * 50 / 2));
+    CHECK(support::eventually([&] { return support::thread_count() <= warm; })); // drivers may still be ending
+}
+
 TEST_CASE("[J63] unbounded recursion ends in an error and not in a thread bomb", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory && backend.pooled);
