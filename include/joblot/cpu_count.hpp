@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -110,10 +111,15 @@ inline int machine_cpus() {
 /// and oneTBB do. Thread-safe.
 /// @throws std::invalid_argument if `JOBLOT_CPU_COUNT` is no positive number.
 [[nodiscard]] inline int cpu_count() {
-    static const int count = [] {
+    // No static's guard: a process may fork while another thread holds that. Whoever comes at the same time finds the
+    // same number; relaxed, as nothing else comes with it.
+    static constinit std::atomic<int> known{0};
+    int count = known.load(std::memory_order_relaxed);
+    if (count == 0) {
         const auto override_ = detail::positive_from_environment("JOBLOT_CPU_COUNT");
-        return override_ ? *override_ : detail::machine_cpus();
-    }();
+        count = override_ ? *override_ : detail::machine_cpus();
+        known.store(count, std::memory_order_relaxed);
+    }
     return count;
 }
 

@@ -9,6 +9,7 @@
 #include <joblot/options.hpp>
 #include <joblot/scope.hpp>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -23,13 +24,10 @@ namespace detail {
 /// A backend by its name, the library's own ones included.
 inline std::shared_ptr<backend> backend_by_name(std::string_view name, const backend_options& options = {}) {
     backend_registry& registry = backend_registry::instance();
-    static const bool own_ones_known = [&registry] {
-        registry.set_default("sequential", [](const backend_options&) { return sequential{}.make(); });
-        for (const char* threading : {"threads", "threading"})
-            registry.set_default(threading, [](const backend_options&) { return threads{}.make(); });
-        return true;
-    }();
-    static_cast<void>(own_ones_known);
+    // Each time, and not once behind a static's guard: a process may fork while another thread holds that.
+    registry.set_default("sequential", [](const backend_options&) { return sequential{}.make(); });
+    for (const char* threading : {"threads", "threading"})
+        registry.set_default(threading, [](const backend_options&) { return threads{}.make(); });
     return registry.make(name, options);
 }
 
@@ -44,9 +42,13 @@ struct environment_defaults {
     std::optional<int> n_jobs;
 
     static const environment_defaults& get() {
-        static const environment_defaults* const defaults =
-            new environment_defaults(read()); // used by static destructors
-        return *defaults;
+        // No static's guard, as above; never destroyed, as static destructors make calls too.
+        static constinit std::atomic<const environment_defaults*> known{nullptr};
+        if (const auto* defaults = known.load(std::memory_order_acquire)) return *defaults;
+        auto fresh = std::make_unique<const environment_defaults>(read());
+        const environment_defaults* first = nullptr;
+        if (!known.compare_exchange_strong(first, fresh.get(), std::memory_order_acq_rel)) return *first;
+        return *fresh.release();
     }
 
 private:

@@ -4,6 +4,7 @@
 #include "../support/backends.hpp"
 #include "../support/events.hpp"
 #include "../support/inputs.hpp"
+#include "../support/sanitizers.hpp"
 #include "../support/tracked.hpp"
 #include "../support/waiting.hpp"
 
@@ -11,11 +12,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -157,6 +160,31 @@ TEST_CASE("[J40] a slow task does not hold back the results of the others", "[ge
     CHECK(opened_in_time);
     REQUIRE(order.size() == 10);
     CHECK(order.back() == 1);
+}
+
+TEST_CASE("[J40] whichever worker has the slow task, the others go on", "[generator][unordered]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory && backend.parallel && !backend.in_caller);
+    for (int round = 0; round < support::rounds(20); ++round) {
+        for (int slow = 0; slow < 4; ++slow) {
+            support::gate slow_may_end;
+            bool opened_in_time = true;
+            const auto task = [&](int i) {
+                if (i == slow) opened_in_time = slow_may_end.wait();
+                return i;
+            };
+            int delivered = 0;
+            for (auto&& done : Parallel({.n_jobs = 2, .batch_size = 1})
+                                   .generator_unordered(views::iota(0, 40) | views::transform(delayed(task)))) {
+                static_cast<void>(done);
+                if (++delivered == 39) slow_may_end.open();
+                // a reader that is slower than the workers: now and then they find no room, and leave
+                if (round % 2) std::this_thread::sleep_for(std::chrono::microseconds(20));
+            }
+            REQUIRE(opened_in_time);
+            REQUIRE(delivered == 40);
+        }
+    }
 }
 
 TEST_CASE("generator_unordered of void tasks, and of an input that throws", "[generator][unordered][errors]") {

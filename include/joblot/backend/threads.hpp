@@ -24,13 +24,10 @@ public:
     }
 
     void run(job& j) override {
-        do {
-            const std::size_t useful = std::min(static_cast<std::size_t>(j.n_jobs()), j.tasks_left());
-            if (useful <= 1)
-                j.work(0);
-            else
-                work_with_helpers(j, static_cast<int>(useful) - 1);
-        } while (j.wait());
+        const std::size_t useful = std::min(static_cast<std::size_t>(j.n_jobs()), j.tasks_left());
+        if (useful > 1) return run_with_helpers(j, static_cast<int>(useful) - 1);
+        do j.work(0);
+        while (j.wait());
     }
 
 private:
@@ -50,15 +47,18 @@ private:
         job* job_; // null where the input is at hand and nobody need be called
     };
 
-    static void work_with_helpers(job& j, int helpers) {
+    static void run_with_helpers(job& j, int helpers) {
+        // Both stand until the call is over: a helper's slow task must not keep the others from coming back.
         thread_pool::invitation invitation(thread_pool::instance(), j, helpers);
         const renewal renew(j, invitation);
-        worker w(j, 0);
-        while (const batch b = j.claim(w)) {
-            if (j.tasks_left() == 0) invitation.withdraw();
-            j.run(b, w);
-            invitation.ring_if_it_lasts();
-        }
+        do {
+            worker w(j, 0);
+            while (const batch b = j.claim(w)) {
+                if (j.tasks_left() == 0) invitation.withdraw();
+                j.run(b, w);
+                invitation.ring_if_it_lasts();
+            }
+        } while (j.wait());
     }
 };
 
