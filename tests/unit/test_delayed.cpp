@@ -23,7 +23,8 @@ using joblot::task_result_t;
 
 int add(int a, int b) { return a + b; }
 std::string consume(std::string s) { return s; }
-void nothing() {}
+// Only its type is.
+[[maybe_unused]] void nothing() {}
 
 struct point {
     int x;

@@ -22,7 +22,8 @@ namespace {
 
 int twice(int i) { return 2 * i; }
 
-auto tasks_to(int n) { return views::iota(0, n) | views::transform(delayed(twice)); }
+// Only its type is.
+[[maybe_unused]] auto tasks_to(int n) { return views::iota(0, n) | views::transform(delayed(twice)); }
 
 // A range that notes each element that is read, and cannot be indexed.
 auto noting(std::vector<int>& read, int n) {
