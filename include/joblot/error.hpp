@@ -34,8 +34,7 @@ class timeout_error : public error {
 public:
     timeout_error(task_info task, std::chrono::nanoseconds limit)
         : error("joblot: task " + std::to_string(task.index) + " (" + task.label +
-                ") took longer than its time limit of " + std::to_string(std::chrono::duration<double>(limit).count()) +
-                " s"),
+                ") took longer than its time limit of " + in_seconds(limit)),
           task_(std::make_shared<const task_info>(std::move(task))), limit_(limit) {}
 
     /// Position of the task in the input, counted from 0.

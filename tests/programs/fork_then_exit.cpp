@@ -9,6 +9,10 @@
 
 #include <initializer_list>
 
+// A child has none of the parent's threads, so nothing in it leads to what std::thread keeps for each running one.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:std::thread::thread\n"; }
+
 int main() {
     if (support::under_tsan) return 77; // skipped: the thread sanitizer allows no threads after such a fork
     program::watchdog();

@@ -165,10 +165,20 @@ private:
             });
 #if __has_include(<pthread.h>)
             // The child has none of the helpers, and locks may be held for ever: it starts over with a new pool.
-            pthread_atfork(nullptr, nullptr, [] { current().store(nullptr, std::memory_order_release); });
+            pthread_atfork(nullptr, nullptr, [] { abandon(); });
 #endif
         }
         return *fresh.release();
+    }
+
+    /// In a child process: the parent's pool is left as it was found. It stays within reach, as what it owns is no
+    /// leak.
+    static void abandon() noexcept {
+        static constinit thread_pool* inherited = nullptr; // touched by the only thread of a new process
+        thread_pool* const pool = current().exchange(nullptr, std::memory_order_acq_rel);
+        if (!pool) return;
+        pool->inherited_before_ = inherited;
+        inherited = pool;
     }
 
     /// At exit: ends the helpers that are idle. One that is inside a task, or is the thread that called `exit`, cannot
@@ -390,6 +400,7 @@ private:
     std::atomic<std::size_t> started_{0}; // == helpers_.size(), to be read without the mutex
     std::mutex growth_;                   // guards helpers_
     std::vector<std::unique_ptr<helper>> helpers_;
+    thread_pool* inherited_before_ = nullptr; // see abandon
 };
 
 } // namespace joblot::detail
