@@ -13,8 +13,8 @@ say() { printf '\n=== %s\n' "$*"; }
 exec 3>&1
 show() { printf '\n$ %s\n' "$*" >&3; "$@"; }
 
-say "Setting up: a compiler, CMake and libpng"
-scripts/debian_packages.sh g++ cmake ninja-build libpng-dev
+say "Setting up: a compiler, CMake, libpng, and the headers of Boost and cereal"
+scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libboost1.81-dev libcereal-dev
 
 say "Building the examples (g++, Release)"
 cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DJOBLOT_BUILD_EXAMPLES=ON \

@@ -75,6 +75,112 @@ public:
     using error::error;
 };
 
+/// A task in another process or on another machine threw something that cannot be rebuilt here as its own type: neither
+/// a standard exception nor one made known with `register_exception`.
+class remote_error : public error {
+public:
+    /// @param type   Name of the thrown type.
+    /// @param text   What its `what()` said; "" where it is no `std::exception`.
+    /// @param worker Where it was thrown, e.g. "process 4711".
+    remote_error(const std::string& type, const std::string& text, const std::string& worker)
+        : error("joblot: a task threw " + type + (text.empty() ? "" : ": " + text) + " (in " + worker + ")"),
+          facts_(std::make_shared<const facts>(facts{type, text, worker})) {}
+
+    [[nodiscard]] const std::string& type_name() const noexcept { return facts_->type; }
+    [[nodiscard]] const std::string& text() const noexcept { return facts_->text; }
+    [[nodiscard]] const std::string& worker() const noexcept { return facts_->worker; }
+
+private:
+    struct facts {
+        std::string type, text, worker;
+    };
+    std::shared_ptr<const facts> facts_; // shared: copying an exception must not throw
+};
+
+/// How a process ended: by a signal, by `exit`, or nobody knows.
+struct process_end {
+    std::optional<int> signal{};
+    std::optional<int> exit_status{};
+};
+
+/// A worker process died under a task.
+class worker_crashed : public error {
+public:
+    /// @param stderr_tail The last of what the worker wrote to stderr.
+    worker_crashed(task_info task, process_end end, std::string stderr_tail)
+        : error(describe(task, end, stderr_tail)),
+          facts_(std::make_shared<const facts>(facts{std::move(task), end, std::move(stderr_tail)})) {}
+
+    /// Position in the input of the task that the worker was on.
+    [[nodiscard]] std::size_t index() const noexcept { return facts_->task.index; }
+    /// That task's label.
+    [[nodiscard]] const std::string& label() const noexcept { return facts_->task.label; }
+    /// The signal that ended the worker, if one did.
+    [[nodiscard]] std::optional<int> signal() const noexcept { return facts_->end.signal; }
+    /// The status that the worker exited with, if it did.
+    [[nodiscard]] std::optional<int> exit_status() const noexcept { return facts_->end.exit_status; }
+    /// The last of what the worker wrote to stderr.
+    [[nodiscard]] const std::string& stderr_tail() const noexcept { return facts_->tail; }
+
+private:
+    struct facts {
+        task_info task;
+        process_end end;
+        std::string tail;
+    };
+
+    static std::string describe(const task_info& task, const process_end& end, const std::string& tail) {
+        std::string text =
+            "joblot: the worker process of task " + std::to_string(task.index) + " (" + task.label + ") ";
+        if (end.signal)
+            text += "was ended by signal " + std::to_string(*end.signal) + signal_name(*end.signal);
+        else if (end.exit_status)
+            text += "exited with status " + std::to_string(*end.exit_status);
+        else
+            text += "is gone";
+        return tail.empty() ? text : text + "; the last of its stderr:\n" + tail;
+    }
+    static std::string signal_name(int signal) {
+        switch (signal) {
+        case 4:
+            return " (SIGILL)";
+        case 6:
+            return " (SIGABRT)";
+        case 7:
+            return " (SIGBUS)";
+        case 8:
+            return " (SIGFPE)";
+        case 9:
+            return " (SIGKILL)";
+        case 11:
+            return " (SIGSEGV)";
+        case 15:
+            return " (SIGTERM)";
+        default:
+            return {};
+        }
+    }
+
+    std::shared_ptr<const facts> facts_;
+};
+
+/// Something cannot be sent to another process, or bytes that came from there make no sense.
+class serialization_error : public error {
+public:
+    /// @param what   The whole message.
+    /// @param type   The type that was to be written or read.
+    /// @param offset Where in the message, in bytes.
+    serialization_error(const std::string& what, std::string type, std::size_t offset = 0)
+        : error(what), type_(std::make_shared<const std::string>(std::move(type))), offset_(offset) {}
+
+    [[nodiscard]] const std::string& type_name() const noexcept { return *type_; }
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+
+private:
+    std::shared_ptr<const std::string> type_;
+    std::size_t offset_;
+};
+
 namespace detail {
 
 /// An exception and the task that it came from.

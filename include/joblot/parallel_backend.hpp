@@ -2,6 +2,7 @@
 // The scoped guard that chooses the backend and defaults for the calls below it, and what is in force without one.
 #pragma once
 
+#include <joblot/backend/processes.hpp>
 #include <joblot/backend/registry.hpp>
 #include <joblot/backend/sequential.hpp>
 #include <joblot/backend/threads.hpp>
@@ -28,6 +29,12 @@ inline std::shared_ptr<backend> backend_by_name(std::string_view name, const bac
     registry.set_default("sequential", [](const backend_options&) { return sequential{}.make(); });
     for (const char* threading : {"threads", "threading"})
         registry.set_default(threading, [](const backend_options&) { return threads{}.make(); });
+#if defined(__linux__)
+    for (const char* process : {"processes", "loky", "multiprocessing"})
+        registry.set_default(process, [](const backend_options& o) {
+            return processes{.inner_max_num_threads = o.inner_max_num_threads}.make();
+        });
+#endif
     return registry.make(name, options);
 }
 

@@ -75,7 +75,9 @@ inline prepared_call prepare(const options& o, bool outlive = false) {
     s.requested_n_jobs = o.n_jobs ? *o.n_jobs : described ? *described : default_n_jobs(here);
     s.workers = engine.effective_n_jobs(s.requested_n_jobs);
     if (s.workers < 1) throw backend_error("joblot: " + engine.name() + " has no active worker");
-    s.in_caller = engine.traits().in_caller;
+    const backend_traits traits = engine.traits();
+    s.in_caller = traits.in_caller;
+    s.batch_target = traits.batch_target;
     const auto& loud = o.backend.defaults().verbose;
     s.verbose = o.verbose ? *o.verbose : loud ? *loud : here.verbose.value_or(0);
     if (s.observed()) s.backend_name = engine.name();

@@ -16,7 +16,11 @@ struct scope {
     std::optional<int> verbose{};               // likewise
     std::optional<int> inner_max_num_threads{}; // likewise
     bool in_task = false;                       // a task of a backend with workers: no nested call gets new threads
+    bool own_process = false;                   // in a worker process: its first calls may start threads after all
     int depth = 0;                              // how many calls the running code is nested in
+
+    /// Whether calls made here must do with the threads that there are.
+    [[nodiscard]] bool may_not_add_threads() const noexcept { return in_task && !own_process; }
 };
 
 // Null: nothing is set and no call is running on this thread.

@@ -27,7 +27,10 @@ struct backend_case {
     bool can_kill = false;                                      // a time limit ends a task that does not poll
     bool in_caller = false;                                     // all work is done by the thread that calls or reads
     bool pooled = true;                                         // threads are kept between calls
+    bool closures = true;                                       // what a lambda captures by value reaches the tasks
 };
+
+inline joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
 
 inline std::vector<backend_case> backends() {
     using joblot::backend_choice;
@@ -61,6 +64,21 @@ inline std::vector<backend_case> backends() {
          .activate = [](guard& g) { g.emplace(make_thread_per_worker()); },
          .choose = [] { return backend_choice{make_thread_per_worker()}; },
          .line_name = "ThreadPerWorkerBackend",
+         .pooled = false},
+        {.name = "processes, spawned",
+         .activate = [](guard& g) { g.emplace("processes"); },
+         .choose = [] { return backend_choice{"processes"}; },
+         .line_name = "ProcessBackend",
+         .shared_memory = false,
+         .can_kill = true,
+         .pooled = false,
+         .closures = false},
+        {.name = "processes, forked",
+         .activate = [](guard& g) { g.emplace(forked()); },
+         .choose = [] { return backend_choice{forked()}; },
+         .line_name = "ProcessBackend",
+         .shared_memory = false,
+         .can_kill = true,
          .pooled = false},
     };
 }

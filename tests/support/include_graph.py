@@ -18,7 +18,7 @@ LAYERS = [
     (0, r"(error|options|outcome|delayed|cpu_count|this_task|version|scope|table_mutex|broadcast)\.hpp"),
     (0, r"progress/event\.hpp"),
     (1, r"(wire|dispatch|progress)/.+\.hpp"),
-    (2, r"backend/(backend|registry)\.hpp"),
+    (2, r"backend/(backend|registry|process_options)\.hpp"),
     (2, r"(process|dask)/.+\.hpp"),
     (3, r"backend/.+\.hpp"),
     (4, r"(parallel_backend|run_call|parallel|generator|init|joblot|dask)\.hpp"),

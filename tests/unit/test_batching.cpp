@@ -63,8 +63,8 @@ TEST_CASE("batches of short tasks grow to the target and no further") {
         }
         const auto lasts = each * static_cast<nanoseconds::rep>(size);
         CAPTURE(each.count(), size);
-        REQUIRE(lasts <= batch_sizer::target);
-        REQUIRE(lasts + each > batch_sizer::target);
+        REQUIRE(lasts <= batch_sizer::target_of_threads);
+        REQUIRE(lasts + each > batch_sizer::target_of_threads);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <joblot/dispatch/job.hpp>
 
+#include <chrono>
 #include <string>
 
 namespace joblot {
@@ -14,6 +15,8 @@ struct backend_traits {
     bool can_kill = false;     ///< a task that overruns its time limit, or is cancelled, is stopped by force
     bool remote = false;       ///< workers may be on other machines
     bool in_caller = false;    ///< every task runs on the calling thread; a generator then works when it is read
+    /// How long an adapted batch is meant to last: long against what it costs to hand one to a worker.
+    std::chrono::nanoseconds batch_target = detail::batch_sizer::target_of_threads;
 };
 
 /// Runs jobs. One object serves many calls, also at the same time: all members must be thread-safe.

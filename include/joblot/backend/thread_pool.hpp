@@ -211,7 +211,7 @@ private:
 
     /// Sees to it that `wanted` helpers exist. Calls from inside tasks do not add any, nor does a failing system.
     void grow(std::size_t wanted) noexcept {
-        if (started_.load(std::memory_order_relaxed) >= wanted || (current_scope && current_scope->in_task)) return;
+        if (started_.load(std::memory_order_relaxed) >= wanted || scope_here().may_not_add_threads()) return;
         const std::lock_guard lock(growth_);
         try {
             while (!stopping_.load(std::memory_order_relaxed) && helpers_.size() < wanted) {

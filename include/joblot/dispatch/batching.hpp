@@ -10,22 +10,24 @@ namespace joblot::detail {
 
 /// Chooses the sizes of one worker's batches. Each worker has its own, so nothing here is shared.
 ///
-/// A batch is meant to last `target`: long against the cost of taking one (some 50 ns), short against the call. The
-/// first ones are single tasks, whatever an earlier call measured: this call's tasks may be different ones. No batch is
-/// more than a fair share of what is left, as in guided self-scheduling (Polychronopoulos, Kuck: "Guided
-/// self-scheduling", IEEE Trans. Computers 1987): also where the first tasks were not like the others, no worker is
-/// left with most of the work, and the last batches are short.
+/// A batch is meant to last `target`: long against the cost of taking one (some 50 ns on threads, some 100 us from
+/// another process), short against the call. The first ones are single tasks, whatever an earlier call measured: this
+/// call's tasks may be different ones. No batch is more than a fair share of what is left, as in guided self-scheduling
+/// (Polychronopoulos, Kuck: "Guided self-scheduling", IEEE Trans. Computers 1987): also where the first tasks were not
+/// like the others, no worker is left with most of the work, and the last batches are short.
 class batch_sizer {
 public:
     using duration = std::chrono::nanoseconds;
-    static constexpr duration target = std::chrono::microseconds(30);
+    static constexpr duration target_of_threads = std::chrono::microseconds(30);
     static constexpr std::size_t max_growth = 8; // from one batch to the next; a first measure may be a lucky one
 
     /// @param fixed   The size asked for, or 0 to adapt.
     /// @param workers Workers of the call, >= 1.
     /// @param trials  How many single tasks come first.
-    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1) noexcept
-        : fixed_(fixed), workers_(workers), trials_(trials) {}
+    /// @param target  How long a batch is meant to last.
+    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1,
+                duration target = target_of_threads) noexcept
+        : fixed_(fixed), workers_(workers), trials_(trials), target_(target) {}
 
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
@@ -42,7 +44,7 @@ public:
         // in floating point: tasks * target overflows only for absurd sizes, but it costs nothing to be safe
         const double done = static_cast<double>(std::max<std::size_t>(1, tasks));
         const double per_task = static_cast<double>(std::max<duration::rep>(1, took.count())) / done;
-        const double wanted = std::min(static_cast<double>(target.count()) / per_task, done * max_growth);
+        const double wanted = std::min(static_cast<double>(target_.count()) / per_task, done * max_growth);
         size_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, 1e18));
     }
 
@@ -53,6 +55,7 @@ private:
     std::size_t fixed_;
     std::size_t workers_;
     std::size_t trials_;
+    duration target_;
     std::size_t size_ = 1;
 };
 

@@ -42,10 +42,31 @@ public:
 
     [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
 
+    // --- for backends whose workers are other processes
+
+    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(); }
+    void check_results_travel() const override { Source::check_results_travel(); }
+    void encode_task(const batch& b, std::size_t k, encoder& to) override { source_.encode(b.first() + k, to); }
+    void run_forked(const batch& b, std::size_t k, encoder& to, result_listener& then) override {
+        source_.run_forked(b.first() + k, to, then);
+    }
+    void decode_result(const batch& b, std::size_t k, decoder& from) override {
+        results_.put(b.first() + k, [&]() -> decltype(auto) { return source_.decode(b.first() + k, from); });
+    }
+    [[nodiscard]] std::string task_label(const batch& b, std::size_t k) noexcept override {
+        return label_or_nothing(source_, b.first() + k);
+    }
+
     /// The results, in order; for when the call is over and `throw_if_failed` let it pass.
     auto take() { return results_.take(); }
 
 protected:
+    bool keep_failure([[maybe_unused]] const batch& b, [[maybe_unused]] std::size_t k,
+                      [[maybe_unused]] failure f) override {
+        if constexpr (keeps_failures<Results>) results_.put_failure(b.first() + k, std::move(f));
+        return keeps_failures<Results>;
+    }
+
     std::size_t execute(const batch& b, worker& w) override {
         return careful_ ? run_careful(*this, w, b, source_, results_, 0) : run_plain(*this, w, b, source_, results_, 0);
     }

@@ -24,6 +24,14 @@
 
 namespace joblot {
 
+namespace detail {
+// wire/: what tasks and results are written to and read from, where they run in another process
+class encoder;
+class decoder;
+class runner_entry;
+class result_listener;
+} // namespace detail
+
 class job;
 
 /// Some consecutive tasks of a call, claimed by one worker. Whoever claims a batch must run it.
@@ -123,9 +131,13 @@ public:
     [[nodiscard]] virtual bool wait() = 0;
 
     /// For a backend whose workers do something else than `wait()` while nothing can be claimed: `wake` is called when
-    /// a generator's reader has made room for more tasks. It is called with the job locked and must not call it back.
+    /// a generator's reader has made room for more tasks, and when tasks are not wanted any more (`limit` and
+    /// `unwanted_from` tell which). It is called with the job locked and must not call it back, but for these two.
     /// @param wake Null to have no more calls; when this returns, none is under way.
-    virtual void set_waker(std::function<void()> wake) { static_cast<void>(wake); }
+    void set_waker(std::function<void()> wake) {
+        const std::lock_guard lock(waker_mutex_);
+        wake_ = std::move(wake);
+    }
 
     /// The next tasks, read from the user's range where they come from there; an empty batch if there are none now.
     [[nodiscard]] virtual batch claim(worker& w) = 0;
@@ -144,13 +156,57 @@ public:
         w.lap_ = now;
     }
 
+    // --- for a backend whose workers are other processes: instead of `run`, it sends a batch's tasks and takes what
+    // comes back. The thread that claimed the batch does all of it; k counts from the first task of the batch.
+
+    /// What runs the tasks of this job in another process.
+    /// @throws serialization_error naming the type and the ways out, where they cannot be sent.
+    [[nodiscard]] virtual const detail::runner_entry& remote_runner() const = 0;
+    /// The same for a process that was forked, from which only results are sent.
+    virtual void check_results_travel() const = 0;
+    /// Writes task k. What it refers to stays until `settle_remote`.
+    virtual void encode_task(const batch& b, std::size_t k, detail::encoder& to) = 0;
+    /// Runs task k in a process that was forked off, and writes its result. Throws what the task throws.
+    virtual void run_forked(const batch& b, std::size_t k, detail::encoder& to, detail::result_listener& then) = 0;
+    /// Reads and keeps the result of task k. @throws serialization_error.
+    virtual void decode_result(const batch& b, std::size_t k, detail::decoder& from) = 0;
+    /// Task k failed for good.
+    /// @return Whether that is a result like others, so that the batch goes on.
+    bool task_failed(const batch& b, std::size_t k, std::exception_ptr why) {
+        std::string label = task_label(b, k);
+        if (keep_failure(b, k, detail::failure{why, {b.first() + k, label}})) return true;
+        fail(b.first() + k, std::move(why), std::move(label));
+        return false;
+    }
+    /// Label of task k of a batch.
+    [[nodiscard]] virtual std::string task_label(const batch& b, std::size_t k) noexcept = 0;
+    /// The next `count` tasks of the batch have ended well, or their failure was kept.
+    void advance_remote(const batch& b, std::size_t count, worker& w) {
+        w.add_completed(count);
+        publish_results(b, count);
+        if (reporter_) reporter_->add(count);
+    }
+    /// Nothing more comes of the batch.
+    /// @param took How long its tasks ran; zero where that says nothing.
+    void settle_remote(const batch& b, worker& w, std::chrono::nanoseconds took) {
+        settle(b);
+        if (w.sizer_.adapts() && took.count() > 0) w.sizer_.measured(b.size(), took);
+    }
+
+    /// No task at this index or above may start any more.
+    [[nodiscard]] std::size_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
+    /// Tasks at this index or above need not even end, where they can be ended by force.
+    [[nodiscard]] std::size_t unwanted_from() const noexcept {
+        return unwanted_from_.load(std::memory_order_relaxed); // a hint, as limit_ is
+    }
+
     /// The backend failed: nothing more starts, and the call throws `why` unless a task failed before.
     void abort(std::exception_ptr why) {
         {
             const std::lock_guard lock(outcome_mutex_);
             if (!backend_failure_) backend_failure_ = std::move(why);
         }
-        halt(0);
+        halt(0, 0);
     }
 
     // What follows is for the dispatcher's own parts and the front end.
@@ -173,17 +229,17 @@ public:
             const std::lock_guard lock(outcome_mutex_);
             stopped_ = true;
         }
-        halt(0);
+        halt(0, 0);
     }
 
-    /// No task at `limit` or above starts any more.
-    void halt(std::size_t limit) noexcept {
-        // relaxed: whoever reads it decides only whether to start a task. The data of a failure has its own mutex, and
-        // the caller reads it after the workers have left, which the backend synchronises.
-        std::size_t now = limit_.load(std::memory_order_relaxed);
-        while (limit < now && !limit_.compare_exchange_weak(now, limit, std::memory_order_relaxed)) {
-        }
+    /// No task at `limit` or above starts any more; those at `unwanted_from` or above may be ended by force.
+    void halt(std::size_t limit, std::size_t unwanted_from) noexcept {
+        // relaxed: whoever reads them decides only whether to start a task, or to end it. The data of a failure has its
+        // own mutex, and the caller reads it after the workers have left, which the backend synchronises.
+        lower(unwanted_from_, unwanted_from);
+        lower(limit_, limit);
         halted();
+        wake();
     }
 
     [[nodiscard]] bool is_halted() const noexcept { return limit_.load(std::memory_order_relaxed) != none; }
@@ -232,6 +288,15 @@ protected:
     virtual std::size_t execute(const batch& b, worker& w) = 0;
     /// All tasks of a claimed batch have ended, or will not start.
     virtual void settle(const batch&) {}
+    /// Keeps a failure as a result, where the call wants that. For tasks of other processes.
+    virtual bool keep_failure(const batch&, std::size_t, detail::failure) { return false; }
+    /// The next `count` results of the batch may be handed out. For tasks of other processes.
+    virtual void publish_results(const batch&, std::size_t) {}
+    /// Calls the waker, if there is one.
+    void wake() noexcept {
+        const std::lock_guard lock(waker_mutex_);
+        if (wake_) wake_();
+    }
     /// `halt` was called: wakes whoever waits for work or results.
     virtual void halted() noexcept {}
     /// Label of the call's first task, for progress.
@@ -258,7 +323,13 @@ private:
             if (!failure_ || index < failure_->task.index)
                 failure_ = detail::failure{std::move(why), {index, std::move(label)}};
         }
-        halt(start_only_below);
+        halt(start_only_below, index);
+    }
+
+    static void lower(std::atomic<std::size_t>& value, std::size_t to) noexcept {
+        std::size_t now = value.load(std::memory_order_relaxed);
+        while (to < now && !value.compare_exchange_weak(now, to, std::memory_order_relaxed)) {
+        }
     }
 
     void run_step(const batch& b, worker& w) {
@@ -285,6 +356,7 @@ private:
 
     // Read by every worker before every task, written at most a few times: on a line of its own.
     alignas(64) std::atomic<std::size_t> limit_{none};
+    std::atomic<std::size_t> unwanted_from_{none}; // likewise
     // Each worker adds once, when it leaves. relaxed: read when no worker is inside.
     alignas(64) std::atomic<std::size_t> completed_{0};
 
@@ -292,11 +364,14 @@ private:
     bool stopped_ = false;
     std::optional<detail::failure> failure_;
     std::exception_ptr backend_failure_;
+
+    std::mutex waker_mutex_; // taken last of all
+    std::function<void()> wake_;
 };
 
 inline worker::worker(job& j, int id)
     : job_(j), limit_(j.limit_), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
-                                        j.publishes_ ? cautious_trials : 1),
+                                        j.publishes_ ? cautious_trials : 1, j.settings_.batch_target),
       outer_task_(detail::current_task), outer_scope_(detail::current_scope),
       inner_threads_(j.settings_.inside.inner_max_num_threads) {
     context_.worker_id = id;

@@ -6,6 +6,7 @@
 #include <joblot/scope.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -16,10 +17,11 @@ namespace joblot::detail {
 struct call_settings {
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
-    const options* given = nullptr; // checked; for what needs no backend or guard to be resolved
-    int requested_n_jobs = -1;      // as the user wrote it; shown in progress lines
-    int workers = 1;                // in effect, >= 1
-    bool in_caller = false;         // the backend runs everything on the calling thread
+    const options* given = nullptr;          // checked; for what needs no backend or guard to be resolved
+    int requested_n_jobs = -1;               // as the user wrote it; shown in progress lines
+    int workers = 1;                         // in effect, >= 1
+    bool in_caller = false;                  // the backend runs everything on the calling thread
+    std::chrono::nanoseconds batch_target{}; // how long an adapted batch is meant to last
     int verbose = 0;
     std::string backend_name{}; // only where progress is shown
     scope inside{};             // what is in force inside this call's tasks

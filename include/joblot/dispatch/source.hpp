@@ -4,6 +4,7 @@
 
 #include <joblot/delayed.hpp>
 #include <joblot/dispatch/label.hpp>
+#include <joblot/wire/remote_task.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -55,7 +56,7 @@ constexpr decltype(auto) call_copy(const T& t) {
 ///
 /// @tparam Own Whether the range is ours, so that its tasks may be moved from.
 template <std::random_access_iterator It, bool Own>
-class indexed_source {
+class indexed_source : public remotable_tasks<std::remove_cvref_t<std::iter_reference_t<It>>> {
     using reference = std::iter_reference_t<It>;
     using task_type = std::remove_cvref_t<reference>;
     // An element that is made anew each time it is read needs no copy to be called again.
@@ -76,6 +77,11 @@ public:
             return call_copy(at(i));
     }
     [[nodiscard]] std::string label(std::size_t i) { return label_of(at(i)); }
+    void encode(std::size_t i, encoder& to) { this->encode_one(to, at(i)); }
+    void run_forked(std::size_t i, encoder& to, result_listener& then) {
+        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(i); });
+    }
+    result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     /// For the loop that runs tasks, see execute.hpp.
     [[nodiscard]] indexed_source bare() const { return *this; }
 
@@ -88,7 +94,7 @@ private:
 
 /// Some tasks that were read from a range and belong to one batch.
 template <class Task>
-class task_buffer {
+class task_buffer : public remotable_tasks<Task> {
 public:
     using result_type = task_result_t<Task>;
     static constexpr bool repeatable = std::copy_constructible<Task>;
@@ -97,6 +103,11 @@ public:
     decltype(auto) call(std::size_t k) { return std::move(tasks_[k])(); }
     decltype(auto) call_again(std::size_t k) { return call_copy(tasks_[k]); }
     [[nodiscard]] std::string label(std::size_t k) { return label_of(tasks_[k]); }
+    void encode(std::size_t k, encoder& to) { this->encode_one(to, std::as_const(tasks_[k])); }
+    void run_forked(std::size_t k, encoder& to, result_listener& then) {
+        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(k); });
+    }
+    result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     [[nodiscard]] Task&& take(std::size_t k) { return std::move(tasks_[k]); }
     void reserve(std::size_t n) { tasks_.reserve(n); }
     template <class T>

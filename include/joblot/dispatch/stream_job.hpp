@@ -84,11 +84,6 @@ public:
         return !is_over();
     }
 
-    void set_waker(std::function<void()> wake) override {
-        const std::lock_guard lock(state_mutex_);
-        wake_ = std::move(wake);
-    }
-
     /// All results in order; for when the call is over and `throw_if_failed` let it pass.
     auto take() {
         if constexpr (!std::is_void_v<decltype(std::declval<Results&>().take())>) {
@@ -100,6 +95,22 @@ public:
             }
             return all;
         }
+    }
+
+    // --- for backends whose workers are other processes
+
+    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(); }
+    void check_results_travel() const override { tasks_type::check_results_travel(); }
+    void encode_task(const batch& b, std::size_t k, encoder& to) override { node_of(b).tasks.encode(k, to); }
+    void run_forked(const batch& b, std::size_t k, encoder& to, result_listener& then) override {
+        node_of(b).tasks.run_forked(k, to, then);
+    }
+    void decode_result(const batch& b, std::size_t k, decoder& from) override {
+        node& n = node_of(b);
+        n.results->put(k, [&]() -> decltype(auto) { return n.tasks.decode(k, from); });
+    }
+    [[nodiscard]] std::string task_label(const batch& b, std::size_t k) noexcept override {
+        return label_or_nothing(node_of(b).tasks, k);
     }
 
     // --- for the generators: one reader at a time
@@ -128,19 +139,29 @@ public:
 
 protected:
     std::size_t execute(const batch& b, worker& w) override {
-        node& n = *static_cast<node*>(b.tasks());
+        node& n = node_of(b);
         const std::size_t ended = careful_ ? run_careful(*this, w, b, n.tasks, *n.results, n.first)
                                            : run_plain(*this, w, b, n.tasks, *n.results, n.first);
-        if (how_ != delivery::at_end && ended) publish(n, ended);
+        if (ended) publish_results(b, ended);
         return ended;
+    }
+
+    void publish_results(const batch& b, std::size_t ended) override {
+        if (how_ != delivery::at_end) publish(node_of(b), ended);
     }
 
     void settle(const batch& b) override {
         if (how_ != delivery::at_end) return;
-        static_cast<node*>(b.tasks())->tasks = {}; // a long input must not stay in memory
+        node_of(b).tasks = {}; // a long input must not stay in memory
         const std::lock_guard lock(state_mutex_);
         in_use_ -= b.size();
         work_or_end_.notify_all();
+    }
+
+    bool keep_failure([[maybe_unused]] const batch& b, [[maybe_unused]] std::size_t k,
+                      [[maybe_unused]] failure f) override {
+        if constexpr (keeps_failures<Results>) node_of(b).results->put_failure(k, std::move(f));
+        return keeps_failures<Results>;
     }
 
     void halted() noexcept override {
@@ -154,6 +175,8 @@ protected:
     }
 
 private:
+    static node& node_of(const batch& b) noexcept { return *static_cast<node*>(b.tasks()); }
+
     static std::size_t size_of(View& view) {
         if constexpr (std::ranges::sized_range<View>)
             return static_cast<std::size_t>(std::ranges::size(view));
@@ -256,7 +279,7 @@ private:
         forget_taken_nodes();
         if (has_room() && !is_over()) {
             work_or_end_.notify_all();
-            if (wake_) wake_();
+            wake();
         }
         return one;
     }
@@ -300,7 +323,6 @@ private:
     std::size_t in_use_ = 0;     // tasks read and not yet done (generators: whose result was not yet taken)
     std::size_t wanted_ = 1;     // size of the batch that a worker last wanted
     std::size_t most_ahead_ = 1; // what in_use_ may come to
-    std::function<void()> wake_;
     std::string first_label_;
     bool exhausted_ = false;
     bool ended_ = false;

@@ -6,10 +6,13 @@
 #include <joblot/dispatch/label.hpp>
 #include <joblot/dispatch/source.hpp>
 #include <joblot/outcome.hpp>
+#include <joblot/wire/remote_task.hpp>
 
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -45,6 +48,32 @@ public:
         return name;
     }
 
+    // --- between processes: a task's number, and the task
+
+    static const runner_entry& runner() {
+        static_cast<void>((remotable_tasks<Tasks>::runner(), ...)); // throws for one that cannot be sent
+        if constexpr ((remote_form_t<Tasks>::possible && ...)) return entry_;
+        std::terminate(); // not reached
+    }
+    static void check_results_travel() { (remotable_tasks<Tasks>::check_results_travel(), ...); }
+    void encode(std::size_t i, encoder& to) {
+        to.message().put(static_cast<std::uint32_t>(i));
+        visit(i, [&]<class T>(T& task, auto&) {
+            if constexpr (remote_form_t<T>::possible) remote_form_t<T>::write(to, task);
+        });
+    }
+    void run_forked(std::size_t i, encoder& to, result_listener& then) {
+        visit(i, [&]<class T>(T& task, auto&) {
+            if constexpr (result_travels<task_result_t<T>>)
+                remote_form_t<T>::write_result(to, then, [&]() -> decltype(auto) { return std::move(task)(); });
+        });
+    }
+    void decode(std::size_t i, decoder& from) {
+        visit(i, [&]<class T>(T&, auto& result) {
+            keep<T>(result, [&]() -> decltype(auto) { return remotable_tasks<T>::decode_result(from); });
+        });
+    }
+
     /// The results; for when all tasks have ended well.
     std::tuple<stored_t<task_result_t<Tasks>>...> take() {
         return std::apply([](auto&... r) { return std::tuple<stored_t<task_result_t<Tasks>>...>(std::move(*r)...); },
@@ -68,6 +97,19 @@ private:
             static_cast<void>(((I == i && (visitor(std::get<I>(tasks_), std::get<I>(results_)), true)) || ...));
         }(std::index_sequence_for<Tasks...>{});
     }
+
+    static void run_remote(decoder& from, encoder& to, result_listener& then) {
+        const auto i = from.message().get<std::uint32_t>("the number of a task");
+        bool known = false;
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            static_cast<void>(
+                ((I == i &&
+                  (remote_form_t<std::tuple_element_t<I, std::tuple<Tasks...>>>::run(from, to, then), known = true)) ||
+                 ...));
+        }(std::index_sequence_for<Tasks...>());
+        if (!known) from.message().fail("there is no such task", "the number of a task");
+    }
+    static inline const runner_entry entry_{&run_remote};
 
     std::tuple<Tasks...> tasks_;
     std::tuple<std::optional<stored_t<task_result_t<Tasks>>>...> results_;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+// `joblot::init`: the line in `main` that worker processes need.
+#pragma once
+
+#include <joblot/process/engine.hpp>
+#include <joblot/process/worker_main.hpp>
+
+namespace joblot {
+
+/// To be called first in `main`: `joblot::init(argc, argv);`
+///
+/// Worker processes are the program's own executable, started again; in one of those, this runs the tasks that it is
+/// given and never returns. In the program that the user started it only notes that this works. What `main` does before
+/// it, and static initialisation, happens in every worker as well; static destructors run when a worker ends.
+/// Programs that use neither worker processes nor a cluster need not call it.
+inline void init(int argc, char** argv) {
+    // before the rest: a worker's own tasks may use workers, too. release: whoever calls it sees what it refers to
+    detail::process_engine().store(&detail::run_on_processes, std::memory_order_release);
+    detail::be_worker_if_asked(argc, argv);
+}
+
+} // namespace joblot

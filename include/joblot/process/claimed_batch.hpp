@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSL-1.0
+// What has become of the tasks of one batch that was sent to another process: which are done, which must be sent
+// (again), and how often each was tried. Pure bookkeeping.
+#pragma once
+
+#include <joblot/dispatch/job.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+namespace joblot::detail {
+
+/// For the thread that claimed the batch. Positions count from the batch's first task.
+class claimed_batch {
+public:
+    struct range {
+        std::size_t begin = 0, end = 0;
+        [[nodiscard]] std::size_t size() const noexcept { return end - begin; }
+    };
+
+    claimed_batch(const batch& b, int retries) : batch_(b), retries_(retries), done_(b.size()) {
+        unsent_.push_back({0, b.size()});
+    }
+
+    [[nodiscard]] const batch& of() const noexcept { return batch_; }
+    [[nodiscard]] std::size_t index(std::size_t k) const noexcept { return batch_.first() + k; }
+
+    /// The tasks that are to be sent next: at most `most`, and none at index `limit` or above. Empty if there are none.
+    range next_range(std::size_t limit, std::size_t most) {
+        while (!unsent_.empty()) {
+            range& front = unsent_.front();
+            if (index(front.begin) >= limit) {
+                unsent_.pop_front();
+                continue;
+            }
+            const range taken{front.begin, front.begin + std::min({front.size(), most, limit - index(front.begin)})};
+            front.begin = taken.end;
+            if (front.size() == 0) unsent_.pop_front();
+            return taken;
+        }
+        return {};
+    }
+    /// Tasks that were taken by `next_range` after all are to be sent later.
+    void put_back(range r) {
+        if (r.size()) unsent_.push_front(r);
+    }
+
+    /// The range that a worker has been given, until `answered`.
+    [[nodiscard]] range sent() const noexcept { return sent_; }
+    void note_sent(range r, std::uint64_t sequence) noexcept {
+        sent_ = r;
+        sequence_ = sequence;
+    }
+    /// Number of the request that asked for it.
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
+    /// The worker has nothing more to say of it.
+    void answered(std::chrono::nanoseconds took) noexcept {
+        sent_ = {};
+        took_ += took;
+    }
+    /// The worker is gone: what it was given and had not done is to be sent again.
+    void lost(std::size_t limit) {
+        for (std::size_t k = sent_.end; k != sent_.begin; --k) {
+            if (done_[k - 1] || index(k - 1) >= limit) continue;
+            if (!unsent_.empty() && unsent_.front().begin == k)
+                unsent_.front().begin = k - 1;
+            else
+                unsent_.push_front({k - 1, k});
+        }
+        sent_ = {};
+    }
+
+    [[nodiscard]] bool is_done(std::size_t k) const noexcept { return done_[k]; }
+    /// Task k ended well, or its failure was kept.
+    void note_done(std::size_t k) { done_[k] = true; }
+    /// Task k failed. Whether it may be tried again; then it is among those to be sent.
+    bool try_again(std::size_t k, std::size_t limit) {
+        if (retries_ == 0 || index(k) >= limit) return false;
+        if (tries_.empty()) tries_.resize(batch_.size());
+        if (tries_[k] == retries_) return false;
+        ++tries_[k];
+        return true;
+    }
+    void send_again(std::size_t k) { unsent_.push_front({k, k + 1}); }
+
+    /// How many tasks more than at the last call are done without a gap from the first on.
+    std::size_t newly_complete() noexcept {
+        const std::size_t before = complete_;
+        while (complete_ != done_.size() && done_[complete_]) ++complete_;
+        return complete_ - before;
+    }
+
+    /// Whether nothing is to be sent and nothing is under way.
+    [[nodiscard]] bool is_over(std::size_t limit) const noexcept {
+        return sent_.size() == 0 &&
+               std::none_of(unsent_.begin(), unsent_.end(), [&](const range& r) { return index(r.begin) < limit; });
+    }
+    [[nodiscard]] std::chrono::nanoseconds took() const noexcept { return took_; }
+
+private:
+    batch batch_;
+    int retries_;
+    std::deque<range> unsent_;
+    range sent_;
+    std::uint64_t sequence_ = 0;
+    std::vector<bool> done_;
+    std::vector<int> tries_; // empty as long as nothing was tried again
+    std::size_t complete_ = 0;
+    std::chrono::nanoseconds took_{};
+};
+
+} // namespace joblot::detail

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: BSL-1.0
+// Drives one worker process for one call: claims batches, sends them, takes results, and knows what to do when the
+// worker dies, takes too long, or is not wanted any more. Each runs on a thread of its own.
+#pragma once
+
+#include <joblot/dispatch/job.hpp>
+#include <joblot/process/claimed_batch.hpp>
+#include <joblot/process/forked.hpp>
+#include <joblot/process/pool.hpp>
+#include <joblot/wire/batch_protocol.hpp>
+#include <joblot/wire/remote_exception.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+class process_driver {
+    using clock = std::chrono::steady_clock;
+
+public:
+    process_driver(job& j, const process_options& o, int id, int siblings)
+        : job_(j), options_(o), id_(id), siblings_(siblings), timeout_(j.settings().given->timeout.limit()),
+          entry_(o.forked ? code_location{} : j.remote_runner().location()) {}
+
+    /// Until there is nothing more to claim. @throws backend_error, or what `worker_init` threw.
+    void run() {
+        worker seat(job_, id_);
+        do {
+            while (refill(seat)) take_part();
+        } while (job_.wait());
+        release_worker();
+    }
+
+    /// Tasks are not wanted any more: keeps the worker from starting them, and ends it if it is on one. Any thread.
+    void heed_limits() noexcept {
+        const std::lock_guard lock(worker_mutex_);
+        if (!worker_) return;
+        task_board& board = worker_->board();
+        board.limit.store(job_.limit(), std::memory_order_seq_cst); // before the look at what runs, see task_board
+        const std::uint64_t current = board.current.load(std::memory_order_seq_cst);
+        if (current != task_board::nothing && current >= job_.unwanted_from()) end_worker();
+    }
+
+private:
+    static constexpr std::chrono::milliseconds short_batch{2}; ///< the next one had better wait at the worker
+
+    // --- claiming and sending
+
+    /// Sees to it that the worker has something to do. False when nothing can be claimed at the moment.
+    bool refill(worker& seat) {
+        seat_ = &seat;
+        for (;;) {
+            while (!claimed_.empty() && claimed_.front().is_over(job_.limit())) settle();
+            while (claimed_.size() < depth()) {
+                const batch b = job_.claim(seat);
+                if (!b) break;
+                claimed_.emplace_back(b, job_.settings().given->retries);
+            }
+            for (claimed_batch& c : claimed_) send_next(c);
+            if (claimed_.empty() || claimed_.front().sent().size() != 0) return !claimed_.empty();
+        }
+    }
+
+    /// How many batches may be claimed at once. One that waits behind a long one might be run by somebody else.
+    [[nodiscard]] std::size_t depth() const noexcept {
+        const bool plain = !options_.forked && options_.config.max_tasks == 0 && job_.tasks_left() != job::none;
+        return plain && last_took_ < short_batch ? 2 : 1;
+    }
+
+    void send_next(claimed_batch& c) {
+        while (c.sent().size() == 0) {
+            const claimed_batch::range range = c.next_range(job_.limit(), most_tasks());
+            if (range.size() == 0) return;
+            if (options_.forked)
+                fork_worker(c, range);
+            else
+                send(c, range);
+        }
+    }
+
+    /// How many tasks the worker may still be given.
+    [[nodiscard]] std::size_t most_tasks() const noexcept {
+        const std::size_t most = options_.config.max_tasks;
+        return most == 0 ? job::none : most - (worker_ ? worker_->tasks_given : 0);
+    }
+
+    void send(claimed_batch& c, claimed_batch::range range) {
+        outgoing message;
+        encoder to(message);
+        message.put(request_for(c, range));
+        range = write_tasks(c, range, to);
+        if (range.size() == 0) return; // the first one could not be written, and has failed
+        message.patch(0, request_for(c, range));
+        try {
+            ensure_worker();
+            heed_limits();
+            send_images(message);
+            worker_->link().send(frame_kind::run, message, sequence_, {}, [this] { wait_for_room(); });
+        } catch (const disconnected&) { // seen again where messages are read, and dealt with there
+        }
+        c.note_sent(range, sequence_++);
+        worker_->tasks_given += range.size();
+    }
+
+    [[nodiscard]] run_request request_for(const claimed_batch& c, claimed_batch::range range) const noexcept {
+        const scope& inside = job_.settings().inside;
+        return {.sequence = sequence_,
+                .runner = entry_,
+                .first = c.index(range.begin),
+                .count = static_cast<std::uint32_t>(range.size()),
+                .worker_id = id_,
+                .timeout = timeout_ ? timeout_->count() : 0,
+                .depth = inside.depth,
+                .inner_threads = inside.inner_max_num_threads.value_or(0)};
+    }
+
+    /// Writes tasks up to one that cannot be written. That one fails when it is the first.
+    /// @return Those that were written.
+    claimed_batch::range write_tasks(claimed_batch& c, claimed_batch::range range, encoder& to) {
+        outgoing& message = to.message();
+        for (std::size_t k = range.begin; k != range.end; ++k) {
+            const std::size_t blocks = message.blocks.size();
+            const std::size_t part = message.begin_part();
+            try {
+                job_.encode_task(c.of(), k, to);
+            } catch (...) {
+                message.cut_back(part, blocks);
+                const bool is_first = k == range.begin;
+                c.put_back({is_first ? k + 1 : k, range.end});
+                if (is_first) task_failed(c, k, std::current_exception(), false);
+                return {range.begin, k};
+            }
+            message.end_part(part, blocks, 0);
+        }
+        return range;
+    }
+
+    void send_images(const outgoing& message) {
+        for (const auto& image : message.images) {
+            if (!worker_pool::instance().note_image(*worker_, image->id())) continue;
+            outgoing announcement;
+            announcement.put(image->id());
+            const int file = image->file();
+            worker_->link().send(frame_kind::images, announcement, 0, {&file, 1}, [this] { wait_for_room(); });
+        }
+    }
+
+    /// The worker's socket is full: it may be that it waits for us to read.
+    void wait_for_room() {
+        if (worker_->has_died()) throw disconnected();
+        worker_->wait(std::nullopt, true);
+        read_messages();
+    }
+
+    // --- the worker
+
+    void ensure_worker() {
+        if (worker_) return;
+        auto fresh = worker_pool::instance().lease(options_.config, siblings_);
+        const std::lock_guard lock(worker_mutex_);
+        worker_ = std::move(fresh);
+    }
+
+    void fork_worker(claimed_batch& c, claimed_batch::range range) {
+        const run_request request = request_for(c, range);
+        auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
+            run_tasks(request, board, sink, [&](std::uint32_t k, encoder& to, results_writer& writer) {
+                job_.run_forked(c.of(), range.begin + k, to, writer);
+            });
+        });
+        {
+            const std::lock_guard lock(worker_mutex_);
+            worker_ = std::move(fresh);
+        }
+        worker_->greeted = true;
+        c.note_sent(range, sequence_++);
+        heed_limits();
+    }
+
+    void end_worker() noexcept {
+        ended_by_us_.store(true, std::memory_order_relaxed);
+        worker_->end_by_force();
+    }
+
+    std::unique_ptr<worker_process> take_worker() {
+        const std::lock_guard lock(worker_mutex_);
+        ended_by_us_.store(false, std::memory_order_relaxed);
+        return std::move(worker_);
+    }
+
+    void release_worker() {
+        if (!worker_) return;
+        if (options_.config.max_tasks && worker_->tasks_given >= options_.config.max_tasks) worker_->reusable = false;
+        worker_pool::instance().give_back(take_worker());
+    }
+
+    // --- what comes from it
+
+    /// Waits for the worker to say something, and deals with it.
+    void take_part() {
+        try {
+            const auto deadline = current_deadline();
+            if (!read_messages() && worker_ && !worker_->has_died()) {
+                worker_->wait(deadline);
+                if (!read_messages() && !worker_->has_died()) check_deadline();
+            }
+            if (worker_ && worker_->has_died()) {
+                read_messages(); // what it said before
+                if (worker_) worker_died(nullptr);
+            }
+        } catch (const disconnected&) {
+            worker_died(nullptr);
+        } catch (const serialization_error&) { // the stream is broken: nothing that follows makes sense
+            worker_->end_by_force();
+            worker_died(std::current_exception());
+        }
+    }
+
+    /// Whether there was anything.
+    bool read_messages() {
+        bool any = false;
+        while (worker_ && worker_->link().receive(false)) {
+            any = true;
+            take_message();
+        }
+        return any;
+    }
+
+    void take_message() {
+        channel& link = worker_->link();
+        if (link.frame().kind() == frame_kind::hello && !worker_->greeted)
+            take_hello(link.message());
+        else if (link.frame().kind() == frame_kind::results && worker_->greeted && at_work())
+            take_results(*at_work(), link.message());
+        else
+            throw serialization_error("joblot: a worker sent a frame of an unexpected kind", "a frame");
+        if (worker_) link.next_frame();
+    }
+
+    void take_hello(incoming message) {
+        const auto hello = message.get<worker_hello>("the greeting of a worker");
+        if (hello.version != protocol_version || hello.build != main_module().id)
+            throw backend_error("joblot: a worker process runs another build of the program; was the executable "
+                                "replaced, or is it started by a launcher that changes it?");
+        worker_->greeted = true;
+        if (!hello.failed) return;
+        decoder from(message);
+        const std::exception_ptr why = decode_exception(from, "process " + std::to_string(worker_->pid()));
+        worker_pool::instance().discard_now(take_worker());
+        try {
+            std::rethrow_exception(why);
+        } catch (const std::exception& e) {
+            throw backend_error("joblot: worker_init failed in a new worker process: " + std::string(e.what()));
+        }
+    }
+
+    /// The batch that the worker is on, if it is on one.
+    [[nodiscard]] claimed_batch* at_work() noexcept {
+        const auto it =
+            std::find_if(claimed_.begin(), claimed_.end(), [](const auto& c) { return c.sent().size() != 0; });
+        return it == claimed_.end() ? nullptr : &*it;
+    }
+
+    void take_results(claimed_batch& c, incoming message) {
+        const claimed_batch::range sent = c.sent();
+        const auto head = message.get<run_results>("the head of results");
+        if (head.sequence != c.sequence() || head.begin > sent.size() || head.count > sent.size() - head.begin)
+            throw serialization_error("joblot: a worker gave results of tasks that it was not asked for", "a frame");
+        for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
+            std::uint32_t mark = 0;
+            decoder from(message.part(mark));
+            take_result(c, k, static_cast<task_result_kind>(mark), from);
+        }
+        // release: what the message had in shared memory has been read
+        worker_->board().consumed.store(++worker_->frames_read, std::memory_order_release);
+        worker_->relay_output();
+        advance(c);
+        deaths_without_task_ = 0;
+        if (head.last) answered(c, std::chrono::nanoseconds(head.took));
+    }
+
+    void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from) {
+        if (kind == task_result_kind::skipped) return;
+        if (kind == task_result_kind::exception) {
+            task_failed(c, k, decode_exception(from, "process " + std::to_string(worker_->pid())), true);
+            return;
+        }
+        if (kind != task_result_kind::value)
+            throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
+        try {
+            job_.decode_result(c.of(), k, from);
+            c.note_done(k);
+        } catch (...) {
+            task_failed(c, k, std::current_exception(), true);
+        }
+    }
+
+    void advance(claimed_batch& c) {
+        if (const std::size_t n = c.newly_complete()) job_.advance_remote(c.of(), n, *seat_);
+    }
+
+    /// The worker has done what it was given of a batch.
+    void answered(claimed_batch& c, std::chrono::nanoseconds took) {
+        c.answered(took);
+        worker_->link().shared_out().release(c.sequence());
+        if (options_.forked) {
+            worker_->reap();
+            take_worker();
+        } else if (options_.config.max_tasks && worker_->tasks_given >= options_.config.max_tasks) {
+            release_worker();
+        }
+    }
+
+    void settle() {
+        claimed_batch& c = claimed_.front();
+        advance(c);
+        last_took_ = c.took();
+        job_.settle_remote(c.of(), *seat_, c.took());
+        claimed_.pop_front();
+    }
+
+    /// @param retry Whether trying again may help.
+    void task_failed(claimed_batch& c, std::size_t k, std::exception_ptr why, bool retry) {
+        if (retry && c.try_again(k, job_.limit()))
+            c.send_again(k);
+        else if (job_.task_failed(c.of(), k, std::move(why)))
+            c.note_done(k);
+    }
+
+    // --- time limits
+
+    /// When the task that runs will have run for too long; or before that, if none runs yet.
+    [[nodiscard]] std::optional<clock::time_point> current_deadline() const {
+        if (!timeout_ || !worker_) return std::nullopt;
+        const auto now = clock::now();
+        const auto begin = started_at().value_or(now);
+        return *timeout_ < clock::time_point::max() - begin ? begin + *timeout_ : clock::time_point::max();
+    }
+
+    /// When the task that runs was started, if one runs.
+    [[nodiscard]] std::optional<clock::time_point> started_at() const {
+        const task_board& board = worker_->board();
+        for (;;) { // the worker writes `started` before `current`: both belong together if `current` stays
+            const std::uint64_t current = board.current.load(std::memory_order_seq_cst);
+            if (current == task_board::nothing) return std::nullopt;
+            const auto started = std::chrono::nanoseconds(board.started.load(std::memory_order_acquire));
+            if (board.current.load(std::memory_order_seq_cst) == current)
+                return clock::time_point(std::chrono::duration_cast<clock::duration>(started));
+        }
+    }
+
+    void check_deadline() {
+        if (!timeout_ || !worker_) return;
+        const auto started = started_at();
+        if (!started || clock::now() - *started < *timeout_) return;
+        timed_out_ = worker_->board().current.load(std::memory_order_seq_cst);
+        worker_->end_by_force();
+    }
+
+    // --- death
+
+    /// @param why If known, why the worker had to be ended.
+    void worker_died(std::exception_ptr why) {
+        const bool by_us = ended_by_us_.load(std::memory_order_relaxed);
+        std::unique_ptr<worker_process> dead = take_worker();
+        dead->end_by_force(); // if it has only closed its socket
+        const process_end end = dead->reap();
+        const std::string tail = dead->stderr_tail();
+        const std::uint64_t current = dead->board().current.load(std::memory_order_acquire);
+        const bool was_up = dead->greeted;
+        if (!options_.forked) worker_pool::instance().discard_now(std::move(dead));
+        const std::optional<std::uint64_t> timed_out = std::exchange(timed_out_, std::nullopt);
+        blame(current, timed_out, by_us, end, tail, std::move(why), was_up);
+        for (claimed_batch& c : claimed_) c.lost(job_.limit());
+    }
+
+    /// Finds out whose fault it was, and lets that task fail.
+    void blame(std::uint64_t current, std::optional<std::uint64_t> timed_out, bool by_us, process_end end,
+               const std::string& tail, std::exception_ptr why, bool was_up) {
+        if (!at_work()) return;
+        claimed_batch& c = *at_work();
+        const claimed_batch::range sent = c.sent();
+        const std::size_t k = static_cast<std::size_t>(current) - c.of().first();
+        const bool on_task = current != task_board::nothing && current >= c.index(sent.begin) &&
+                             current < c.index(sent.end) && !c.is_done(k);
+        if (on_task) {
+            deaths_without_task_ = 0;
+            if (by_us && current >= job_.unwanted_from()) return; // nobody wants to know
+            const task_info info{static_cast<std::size_t>(current), job_.task_label(c.of(), k)};
+            if (timed_out == current)
+                why = std::make_exception_ptr(timeout_error(info, *timeout_));
+            else if (!why)
+                why = std::make_exception_ptr(worker_crashed(info, end, tail));
+            if (c.try_again(k, job_.limit())) return; // it is sent again with the others
+            if (job_.task_failed(c.of(), k, std::move(why))) {
+                c.note_done(k);
+                advance(c);
+            }
+            return;
+        }
+        if (by_us || timed_out) return;
+        if (++deaths_without_task_ < 3 && was_up) return;
+        if (why) std::rethrow_exception(why);
+        throw backend_error("joblot: worker processes " +
+                            std::string(was_up ? "die between tasks" : "die before they can be used") + how(end) +
+                            (tail.empty() ? "" : "; the last of their stderr:\n" + tail));
+    }
+    static std::string how(process_end end) {
+        if (end.signal) return ", by signal " + std::to_string(*end.signal);
+        return end.exit_status ? ", with exit status " + std::to_string(*end.exit_status) : std::string();
+    }
+
+    job& job_;
+    const process_options& options_;
+    const int id_;
+    const int siblings_;
+    const std::optional<std::chrono::nanoseconds> timeout_;
+    const code_location entry_;
+
+    std::deque<claimed_batch> claimed_; // the front one is at work, the other one waits at the worker
+    std::uint64_t sequence_ = 1;        // of the next request
+    std::chrono::nanoseconds last_took_{};
+    int deaths_without_task_ = 0;
+    std::optional<std::uint64_t> timed_out_; // index of the task that the worker was ended for
+    worker* seat_ = nullptr;
+
+    // Guards the pointer against `heed_limits`; this thread alone changes it, and may read it without.
+    std::mutex worker_mutex_;
+    std::unique_ptr<worker_process> worker_;
+    std::atomic<bool> ended_by_us_{false}; // set by heed_limits; relaxed: read after the process has ended
+};
+
+} // namespace joblot::detail

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSL-1.0
+// Runs a job on worker processes: a driver for each, on a thread of its own.
+#pragma once
+
+#include <joblot/backend/process_options.hpp>
+#include <joblot/process/driver.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace joblot::detail {
+
+inline void drive(job& j, process_driver& driver) noexcept {
+    try {
+        driver.run();
+    } catch (...) {
+        j.abort(std::current_exception());
+    }
+}
+
+inline void drive_all(job& j, std::deque<process_driver>& drivers) {
+    std::vector<std::jthread> threads;
+    const scope* const here = current_scope;
+    try {
+        for (std::size_t i = 1; i < drivers.size(); ++i) {
+            threads.emplace_back([&j, &driver = drivers[i], here] {
+                current_scope = here;
+                drive(j, driver);
+            });
+        }
+    } catch (const std::system_error&) { // no more threads to be had: the call goes on with fewer workers
+    }
+    drive(j, drivers[0]);
+}
+
+/// @throws what keeps the job from worker processes.
+inline void check_processes_possible(const job& j, const process_options& o) {
+    j.check_results_travel();
+    if (process_level() >= deepest_level)
+        throw backend_error("joblot: worker processes are nested " + std::to_string(deepest_level) +
+                            " deep already; use threads inside of their tasks");
+    if (o.forked && scope_here().may_not_add_threads())
+        throw backend_error("joblot: start_method::fork cannot be used inside of a task of a thread: others may hold "
+                            "locks that the copy of the process would wait for; use start_method::spawn, or threads");
+    if (!o.forked) static_cast<void>(j.remote_runner()); // throws for tasks that cannot be sent
+}
+
+/// The whole of `backend::run` for worker processes.
+inline void run_on_processes(job& j, const process_options& o) {
+    check_processes_possible(j, o);
+    const int workers = static_cast<int>(std::min(static_cast<std::size_t>(j.n_jobs()), j.tasks_left()));
+    if (workers == 0) return;
+    std::deque<process_driver> drivers; // they do not move
+    for (int id = 0; id != workers; ++id) drivers.emplace_back(j, o, id, workers);
+    j.set_waker([&drivers] {
+        for (process_driver& d : drivers) d.heed_limits();
+    });
+    drive_all(j, drivers);
+    j.set_waker(nullptr);
+}
+
+} // namespace joblot::detail

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSL-1.0
+// Starts the program's own executable once more, as a worker.
+#pragma once
+
+#include <joblot/cpu_count.hpp>
+#include <joblot/process/worker_process.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
+
+namespace joblot::detail {
+
+/// The environment of a worker: that of this process, and how many threads OpenMP and its kin may start in it.
+class worker_environment {
+public:
+    /// @param inner_threads If set, for all of them; else `fair` for those that the environment says nothing of.
+    worker_environment(std::optional<int> inner_threads, int fair) {
+        constexpr std::array names{"OMP_NUM_THREADS",       "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                                   "BLIS_NUM_THREADS",      "NUMEXPR_NUM_THREADS",  "NUMBA_NUM_THREADS",
+                                   "VECLIB_MAXIMUM_THREADS"};
+        for (char** e = environ; e && *e; ++e) {
+            const std::string_view entry(*e);
+            const auto named = [&](const char* n) { return entry.substr(0, entry.find('=')) == n; };
+            if (!inner_threads || std::none_of(names.begin(), names.end(), named)) pointers_.push_back(*e);
+        }
+        own_.reserve(names.size()); // their addresses must stay
+        for (const char* name : names) {
+            if (!inner_threads && std::getenv(name)) continue;
+            own_.push_back(std::string(name) + "=" + std::to_string(inner_threads.value_or(fair)));
+            pointers_.push_back(own_.back().data());
+        }
+        pointers_.push_back(nullptr);
+    }
+    [[nodiscard]] char** get() noexcept { return pointers_.data(); }
+
+private:
+    std::vector<std::string> own_;
+    std::vector<char*> pointers_;
+};
+
+/// posix_spawn's lists, freed with their owner.
+class spawn_plan {
+public:
+    spawn_plan() {
+        ::posix_spawn_file_actions_init(&actions_);
+        ::posix_spawnattr_init(&attributes_);
+    }
+    spawn_plan(const spawn_plan&) = delete;
+    spawn_plan& operator=(const spawn_plan&) = delete;
+    ~spawn_plan() {
+        ::posix_spawn_file_actions_destroy(&actions_);
+        ::posix_spawnattr_destroy(&attributes_);
+    }
+
+    /// The worker finds `d` at `number`. It is moved out of the way of such numbers first.
+    void give(const descriptor& d, int number) {
+        descriptor high(::fcntl(d.get(), F_DUPFD_CLOEXEC, 64));
+        if (!high) cannot_start("fcntl", errno);
+        ::posix_spawn_file_actions_adddup2(&actions_, high.get(), number);
+        moved_.push_back(std::move(high));
+    }
+    void no_input() { ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0); }
+    void close_from(int number) { ::posix_spawn_file_actions_addclosefrom_np(&actions_, number); }
+    /// No signal is blocked but SIGINT, which the worker lets in when it knows what to do about it.
+    void hold_back_interrupts() {
+        sigset_t held;
+        sigemptyset(&held);
+        sigaddset(&held, SIGINT);
+        ::posix_spawnattr_setsigmask(&attributes_, &held);
+        ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
+    }
+    pid_t run(const char* file, char** arguments, char** environment) {
+        pid_t pid = -1;
+        const int error = ::posix_spawn(&pid, file, &actions_, &attributes_, arguments, environment);
+        if (error != 0) cannot_start("posix_spawn", error);
+        return pid;
+    }
+
+private:
+    posix_spawn_file_actions_t actions_;
+    posix_spawnattr_t attributes_;
+    std::vector<descriptor> moved_;
+};
+
+/// Starts a worker. It is not known yet whether it will come up. @throws backend_error.
+/// @param siblings How many workers share the machine's CPUs.
+inline std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {
+    worker_ends ends;
+    spawn_plan plan;
+    plan.no_input();
+    plan.give(ends.out[1], STDOUT_FILENO);
+    plan.give(ends.err[1], STDERR_FILENO);
+    plan.give(ends.socket[1], worker_socket);
+    plan.give(ends.board, worker_board);
+    plan.give(ends.inbox, worker_inbox);
+    plan.give(ends.outbox, worker_outbox);
+    plan.close_from(worker_outbox + 1);
+    plan.hold_back_interrupts();
+    worker_environment environment(config.inner_threads, std::max(1, cpu_count() / std::max(1, siblings)));
+    std::string mark = worker_argument + std::to_string(::getpid());
+    std::array<char*, 3> arguments{program_invocation_name, mark.data(), nullptr};
+    // the file that runs, even where it has been replaced on disk since
+    const pid_t pid = plan.run("/proc/self/exe", arguments.data(), environment.get());
+    auto worker = std::make_unique<worker_process>(pid, std::move(ends), config);
+
+    outgoing setup;
+    worker_setup content{.memory_limit = config.memory_limit, .level = process_level() + 1};
+    if (config.init) content.init = locate(reinterpret_cast<std::uintptr_t>(config.init));
+    setup.put(content);
+    worker->link().send(frame_kind::setup, setup, 0, {}, [] {}); // a new socket takes it at once
+    return worker;
+}
+
+} // namespace joblot::detail

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: BSL-1.0
+// Runs the tasks of a request in a worker and gives their results, some at a time. Where the messages come from and go
+// to is somebody else's matter: a process of this machine, or one under a cluster's worker.
+#pragma once
+
+#include <joblot/dispatch/inner_threads.hpp>
+#include <joblot/scope.hpp>
+#include <joblot/this_task.hpp>
+#include <joblot/wire/batch_protocol.hpp>
+#include <joblot/wire/remote_exception.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace joblot::detail {
+
+/// Where results go.
+class results_sink {
+public:
+    /// Sends a `results` message; everything that it refers to may be gone afterwards.
+    virtual void send_results(const outgoing& message) = 0;
+
+protected:
+    ~results_sink() = default;
+};
+
+/// Collects the results of one request and hands them on: large ones at once, as what they refer to goes away; small
+/// ones together, but none later than some milliseconds after it is there.
+class results_writer final : public result_listener {
+    using clock = task_context::clock;
+
+public:
+    static constexpr std::chrono::milliseconds longest_wait{5};
+    static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
+
+    results_writer(results_sink& sink, std::uint64_t sequence) : sink_(sink), to_(message_) {
+        head_.sequence = sequence;
+        begin_message();
+    }
+
+    /// Where the next result is to be written; to be followed by one of the three below.
+    encoder& begin_result() {
+        blocks_before_ = message_.blocks.size();
+        part_at_ = message_.begin_part();
+        return to_;
+    }
+    void result_written() override { end_result(task_result_kind::value); }
+    void result_failed(const std::exception_ptr& error) {
+        if (part_at_ == nowhere) begin_result(); // the value was sent already, and its destructor threw
+        message_.cut_back(part_at_ + sizeof(part_header), blocks_before_);
+        try {
+            encode_exception(to_, error);
+        } catch (...) { // a registered type whose own functions throw
+            message_.cut_back(part_at_ + sizeof(part_header), blocks_before_);
+            encode_exception(to_,
+                             std::make_exception_ptr(serialization_error("joblot: what a task threw cannot be sent: " +
+                                                                             describe_current_exception().second,
+                                                                         "an exception")));
+        }
+        end_result(task_result_kind::exception);
+    }
+    void skip() {
+        begin_result();
+        end_result(task_result_kind::skipped);
+    }
+    /// Whether a result was written since the last `begin_result`.
+    [[nodiscard]] bool has_written() const noexcept { return part_at_ == nowhere; }
+
+    /// Sends what is left.
+    void finish() {
+        head_.last = 1;
+        send();
+    }
+
+private:
+    static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+
+    void begin_message() {
+        message_.clear();
+        message_.put(run_results{});
+        head_.begin += head_.count;
+        head_.count = 0;
+        last_sent_ = clock::now();
+    }
+
+    void end_result(task_result_kind kind) {
+        message_.end_part(part_at_, blocks_before_, static_cast<std::uint32_t>(kind));
+        part_at_ = nowhere;
+        ++head_.count;
+        if (!message_.blocks.empty() || message_.stream.size() > most_bytes || clock::now() - last_sent_ > longest_wait)
+            send();
+    }
+
+    void send() {
+        head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
+        message_.patch(0, head_);
+        sink_.send_results(message_);
+        begin_message();
+    }
+
+    results_sink& sink_;
+    outgoing message_;
+    encoder to_;
+    run_results head_{};
+    std::size_t part_at_ = nowhere;
+    std::size_t blocks_before_ = 0;
+    const clock::time_point began_ = clock::now();
+    clock::time_point last_sent_{};
+};
+
+/// While it lives, the thread's `this_task` and settings are those of a worker's tasks.
+class worker_seat {
+public:
+    worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
+        : board_(board), inside_(scope{.n_jobs = 1,
+                                       .inner_max_num_threads = inner_threads,
+                                       .in_task = true,
+                                       .own_process = true,
+                                       .depth = depth}),
+          inner_threads_(inner_threads), outer_task_(std::exchange(current_task, &context_)),
+          outer_scope_(std::exchange(current_scope, &inside_)) {
+        context_.worker_id = id;
+        context_.limit = &board.limit;
+    }
+    ~worker_seat() {
+        current_task = outer_task_;
+        current_scope = outer_scope_;
+    }
+    worker_seat(const worker_seat&) = delete;
+    worker_seat& operator=(const worker_seat&) = delete;
+
+    /// Says on the board that task `index` runs now. False when it must not start any more.
+    bool start(std::uint64_t index, std::int64_t timeout) {
+        context_.index = static_cast<std::size_t>(index);
+        if (timeout > 0) {
+            const auto now = task_context::clock::now();
+            const std::chrono::nanoseconds limit(timeout);
+            context_.deadline = limit < task_context::clock::time_point::max() - now
+                                    ? now + limit
+                                    : task_context::clock::time_point::max();
+            // relaxed: the owner reads it after `current`, which is stored below
+            board_.started.store(std::chrono::nanoseconds(now.time_since_epoch()).count(), std::memory_order_relaxed);
+        }
+        board_.current.store(index, std::memory_order_seq_cst);
+        return index < board_.limit.load(std::memory_order_seq_cst);
+    }
+    void stop() noexcept { board_.current.store(task_board::nothing, std::memory_order_release); }
+
+private:
+    task_board& board_;
+    task_context context_;
+    scope inside_;
+    inner_threads_limit inner_threads_;
+    task_context* outer_task_;
+    const scope* outer_scope_;
+};
+
+/// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
+/// @param run_one Runs task k of the request: writes its result, or throws.
+template <class RunOne>
+void run_tasks(const run_request& request, task_board& board, results_sink& sink, RunOne run_one) {
+    results_writer writer(sink, request.sequence);
+    {
+        worker_seat seat(board, request.worker_id, request.depth,
+                         request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
+        for (std::uint32_t k = 0; k != request.count; ++k) {
+            if (!seat.start(request.first + k, request.timeout)) {
+                writer.skip();
+                continue;
+            }
+            encoder& to = writer.begin_result();
+            try {
+                run_one(k, to, writer);
+            } catch (...) {
+                if (!writer.has_written()) writer.result_failed(std::current_exception());
+            }
+        }
+        seat.stop();
+    }
+    writer.finish();
+}
+
+/// Runs a request that came as a message.
+/// @param find Gives the shared memory of a broadcast value. @throws serialization_error where the message is broken.
+inline void run_request_message(incoming message, const decoder::image_finder& find, task_board& board,
+                                results_sink& sink) {
+    const auto request = message.get<run_request>("the head of a batch");
+    const runner_entry& runner = runner_entry::at(request.runner);
+    run_tasks(request, board, sink, [&](std::uint32_t, encoder& to, results_writer& writer) {
+        std::uint32_t mark = 0;
+        decoder from(message.part(mark), &find);
+        runner.run(from, to, writer);
+    });
+}
+
+} // namespace joblot::detail

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSL-1.0
+// Exceptions between processes: standard ones, joblot's own and registered ones come back as what they were.
+#pragma once
+
+#include <joblot/error.hpp>
+#include <joblot/table_mutex.hpp>
+#include <joblot/wire/codec.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <cxxabi.h>
+
+namespace joblot {
+
+namespace detail {
+
+/// How exceptions of one type are written and read. They are told apart by the type's own name.
+struct exception_codec {
+    std::string name;
+    bool (*is)(const std::type_info&);
+    void (*write)(encoder&, std::exception_ptr);
+    std::exception_ptr (*read)(decoder&);
+};
+
+template <class E>
+inline constexpr bool exception_from_text =
+    std::is_base_of_v<std::exception, E> && std::is_constructible_v<E, const std::string&>;
+
+/// @tparam Make What reads the text that `what()` gave and makes the exception of it.
+template <class E>
+exception_codec codec_by_text() {
+    return {typeid(E).name(), [](const std::type_info& type) { return type == typeid(E); },
+            [](encoder& to, std::exception_ptr e) {
+                try {
+                    std::rethrow_exception(e);
+                } catch (const E& thrown) {
+                    encode(to, std::string(thrown.what()));
+                }
+            },
+            [](decoder& from) {
+                if constexpr (std::is_constructible_v<E, const std::string&>)
+                    return std::make_exception_ptr(E(decode<std::string>(from)));
+                else
+                    return static_cast<void>(decode<std::string>(from)), std::make_exception_ptr(E());
+            }};
+}
+
+/// Facts are the values that an exception is made of again: `take` gets them from it, `make` makes it.
+template <class E, class Facts, Facts (*Take)(const E&), E (*Make)(Facts)>
+exception_codec codec_by_facts() {
+    return {typeid(E).name(), [](const std::type_info& type) { return type == typeid(E); },
+            [](encoder& to, std::exception_ptr e) {
+                try {
+                    std::rethrow_exception(e);
+                } catch (const E& thrown) {
+                    encode(to, Take(thrown));
+                }
+            },
+            [](decoder& from) { return std::make_exception_ptr(Make(decode<Facts>(from))); }};
+}
+
+template <class E>
+E copy_of(const E& value) {
+    return value;
+}
+template <class E>
+E same(E value) {
+    return value;
+}
+
+// --- joblot's own and the one standard exception that is more than a text
+
+using remote_facts = std::tuple<std::string, std::string, std::string>;
+inline remote_facts facts_of_remote(const remote_error& e) { return {e.type_name(), e.text(), e.worker()}; }
+inline remote_error make_remote(remote_facts f) { return {std::get<0>(f), std::get<1>(f), std::get<2>(f)}; }
+
+using timeout_facts = std::tuple<std::uint64_t, std::string, std::int64_t>;
+inline timeout_facts facts_of_timeout(const timeout_error& e) { return {e.index(), e.label(), e.limit().count()}; }
+inline timeout_error make_timeout(timeout_facts f) {
+    return {{static_cast<std::size_t>(std::get<0>(f)), std::get<1>(f)}, std::chrono::nanoseconds(std::get<2>(f))};
+}
+
+using crash_facts = std::tuple<std::uint64_t, std::string, std::optional<int>, std::optional<int>, std::string>;
+inline crash_facts facts_of_crash(const worker_crashed& e) {
+    return {e.index(), e.label(), e.signal(), e.exit_status(), e.stderr_tail()};
+}
+inline worker_crashed make_crash(crash_facts f) {
+    return {
+        {static_cast<std::size_t>(std::get<0>(f)), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
+}
+
+inline std::uint64_t facts_of_cancelled(const cancelled& e) { return e.completed(); }
+inline cancelled make_cancelled(std::uint64_t n) { return cancelled(static_cast<std::size_t>(n)); }
+
+using serialization_facts = std::tuple<std::string, std::string, std::uint64_t>;
+inline serialization_facts facts_of_serialization(const serialization_error& e) {
+    return {e.what(), e.type_name(), e.offset()};
+}
+inline serialization_error make_serialization(serialization_facts f) {
+    return {std::get<0>(f), std::get<1>(f), static_cast<std::size_t>(std::get<2>(f))};
+}
+
+using system_facts = std::tuple<std::string, int, std::string>;
+inline system_facts facts_of_system(const std::system_error& e) {
+    std::string text = e.what(); // "text: message of the code"; the second part is made again
+    const std::string message = ": " + e.code().message();
+    if (text.ends_with(message))
+        text.resize(text.size() - message.size());
+    else if (text == e.code().message())
+        text.clear();
+    return {e.code().category().name(), e.code().value(), text};
+}
+inline std::system_error make_system(system_facts f) {
+    const auto& [category, value, text] = f;
+    const std::error_category& c = category == "system" ? std::system_category() : std::generic_category();
+    return text.empty() ? std::system_error(value, c) : std::system_error(value, c, text);
+}
+
+/// The process's table of exception types. Entries are added, never removed. Thread-safe.
+class exception_table {
+public:
+    static exception_table& instance() {
+        static auto* const table = new exception_table; // never destroyed: used by static destructors
+        return *table;
+    }
+
+    void add(exception_codec codec) {
+        const std::lock_guard lock(table_mutex());
+        for (exception_codec& known : codecs_) {
+            if (known.name == codec.name) {
+                known = std::move(codec);
+                return;
+            }
+        }
+        codecs_.push_back(std::move(codec));
+    }
+    std::optional<exception_codec> find(const std::type_info& type) {
+        return find_if([&](const exception_codec& c) { return c.is(type); });
+    }
+    std::optional<exception_codec> find(const std::string& name) {
+        return find_if([&](const exception_codec& c) { return c.name == name; });
+    }
+
+private:
+    exception_table()
+        : codecs_{
+              codec_by_text<std::logic_error>(),
+              codec_by_text<std::domain_error>(),
+              codec_by_text<std::invalid_argument>(),
+              codec_by_text<std::length_error>(),
+              codec_by_text<std::out_of_range>(),
+              codec_by_text<std::runtime_error>(),
+              codec_by_text<std::range_error>(),
+              codec_by_text<std::overflow_error>(),
+              codec_by_text<std::underflow_error>(),
+              codec_by_text<std::bad_alloc>(),
+              codec_by_text<std::bad_array_new_length>(),
+              codec_by_text<std::bad_cast>(),
+              codec_by_text<std::bad_typeid>(),
+              codec_by_text<std::bad_function_call>(),
+              codec_by_text<std::bad_optional_access>(),
+              codec_by_text<std::bad_variant_access>(),
+              codec_by_text<std::bad_weak_ptr>(),
+              codec_by_text<error>(),
+              codec_by_text<backend_error>(),
+              codec_by_facts<std::system_error, system_facts, facts_of_system, make_system>(),
+              codec_by_facts<remote_error, remote_facts, facts_of_remote, make_remote>(),
+              codec_by_facts<timeout_error, timeout_facts, facts_of_timeout, make_timeout>(),
+              codec_by_facts<worker_crashed, crash_facts, facts_of_crash, make_crash>(),
+              codec_by_facts<cancelled, std::uint64_t, facts_of_cancelled, make_cancelled>(),
+              codec_by_facts<serialization_error, serialization_facts, facts_of_serialization, make_serialization>()} {}
+
+    template <class Wanted>
+    std::optional<exception_codec> find_if(Wanted wanted) {
+        const std::lock_guard lock(table_mutex());
+        for (const exception_codec& c : codecs_) {
+            if (wanted(c)) return c;
+        }
+        return std::nullopt;
+    }
+
+    std::vector<exception_codec> codecs_; // guarded by table_mutex
+};
+
+/// `mangled` in the form that people write.
+inline std::string readable_type(const char* mangled) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
+                                                      std::free);
+    return text ? text.get() : mangled;
+}
+
+/// Type and text of the exception that is being handled.
+inline std::pair<std::string, std::string> describe_current_exception() {
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    std::string name = type ? readable_type(type->name()) : "an unknown type";
+    try {
+        throw;
+    } catch (const std::exception& e) {
+        return {std::move(name), e.what()};
+    } catch (...) {
+        return {std::move(name), {}};
+    }
+}
+
+/// Writes an exception: its type's name, and either what it is made of, or what can be said of it.
+inline void encode_exception(encoder& to, const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (...) {
+        const std::type_info* const type = abi::__cxa_current_exception_type();
+        std::optional<exception_codec> codec;
+        if (type) codec = exception_table::instance().find(*type);
+        const auto [name, text] = describe_current_exception();
+        encode(to, codec ? codec->name : std::string());
+        encode(to, name);
+        encode(to, text);
+        if (codec) codec->write(to, error);
+    }
+}
+
+/// Reads an exception. @param worker Where it was thrown, for those that cannot be rebuilt.
+inline std::exception_ptr decode_exception(decoder& from, const std::string& worker) {
+    const auto key = decode<std::string>(from);
+    const auto name = decode<std::string>(from);
+    const auto text = decode<std::string>(from);
+    if (!key.empty()) {
+        if (const auto codec = exception_table::instance().find(key)) return codec->read(from);
+    }
+    return std::make_exception_ptr(remote_error(name, text, worker));
+}
+
+} // namespace detail
+
+/// Makes an exception type known, so that one thrown in a worker process arrives as what it is and not as a
+/// `remote_error`. To be called where a worker comes by as well: before `joblot::init`, at best. Thread-safe.
+///
+/// @tparam E Sent like any other value where it can be (it has cereal's `serialize`, or is a plain aggregate); else a
+///           `std::exception` that can be made from the text that its `what()` gives.
+template <class E>
+void register_exception() {
+    static_assert(detail::travels<E> || detail::exception_from_text<E>,
+                  "joblot: an exception can be registered if it can be sent like any other value (give it cereal's "
+                  "`serialize`), or if it is a std::exception that can be made from its text");
+    if constexpr (detail::travels<E>)
+        detail::exception_table::instance().add(detail::codec_by_facts<E, E, detail::copy_of<E>, detail::same<E>>());
+    else
+        detail::exception_table::instance().add(detail::codec_by_text<E>());
+}
+
+} // namespace joblot

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSL-1.0
+// Tasks between processes: which can be sent, how one is written, and what runs it where it has arrived.
+#pragma once
+
+#include <joblot/delayed.hpp>
+#include <joblot/wire/codec.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace joblot {
+
+namespace detail {
+
+// --- what the function takes, where it says so
+
+template <class F>
+struct parameters {
+    using type = void; // overloaded or generic: it takes what it is given
+};
+template <class R, class... P>
+struct parameters<R (*)(P...)> {
+    using type = std::tuple<std::type_identity<P>...>;
+};
+template <class R, class... P>
+struct parameters<R (*)(P...) noexcept> : parameters<R (*)(P...)> {};
+template <class M>
+struct call_operator;
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...)> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) const> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) noexcept> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) const noexcept> : parameters<R (*)(P...)> {};
+template <class F>
+    requires requires { typename call_operator<decltype(&F::operator())>::type; }
+struct parameters<F> : call_operator<decltype(&F::operator())> {};
+
+/// The decayed type of parameter I, or void.
+template <class F, std::size_t I>
+constexpr auto parameter_of() {
+    using list = typename parameters<F>::type;
+    if constexpr (std::is_void_v<list>)
+        return std::type_identity<void>();
+    else if constexpr (I < std::tuple_size_v<list>)
+        return std::type_identity<std::decay_t<typename std::tuple_element_t<I, list>::type>>();
+    else
+        return std::type_identity<void>();
+}
+template <class F, std::size_t I>
+using parameter_t = typename decltype(parameter_of<F, I>())::type;
+
+// --- arguments
+
+/// How an argument is held where the call is made.
+template <class Arg, class Parameter>
+struct received {
+    using value = Arg;
+    static constexpr bool possible = travels<Arg>;
+    static value read(decoder& from) { return decode<Arg>(from); }
+    static value&& pass(value& v) { return std::move(v); }
+};
+/// `std::cref`: the original is written, and the call gets a reference to what has arrived.
+template <class T, class Parameter>
+struct received<std::reference_wrapper<const T>, Parameter> {
+    using value = T;
+    static constexpr bool possible = travels<T>;
+    static value read(decoder& from) { return decode<T>(from); }
+    static std::reference_wrapper<const T> pass(value& v) { return std::cref(v); }
+};
+/// A function that takes `std::span<const E>` reads a container's elements where they arrived.
+template <class Arg, class E>
+    requires(way_v<Arg> == way::block && std::same_as<std::remove_cv_t<typename Arg::value_type>, E> &&
+             alignof(E) <= stream_alignment)
+struct received<Arg, std::span<const E>> {
+    using value = std::span<const E>;
+    static constexpr bool possible = true;
+    static value read(decoder& from) { return decode_view<E>(from, name_for_errors<Arg>()); }
+    static value pass(value v) { return v; }
+};
+
+template <class Arg>
+void encode_argument(encoder& to, const Arg& argument) {
+    encode(to, argument);
+}
+template <class T>
+void encode_argument(encoder& to, const std::reference_wrapper<const T>& argument) {
+    encode(to, argument.get());
+}
+
+// A label stays at home.
+template <class F>
+const F& bare_function(const F& f) {
+    return f;
+}
+template <class F>
+const F& bare_function(const labelled<F>& f) {
+    return f.function;
+}
+
+template <class R>
+inline constexpr bool result_travels = std::is_void_v<R> || travels<R>;
+template <>
+inline constexpr bool result_travels<void> = true;
+
+/// Writes, reads and runs tasks of one type.
+template <class Task, class Indices>
+struct remote_task;
+template <class F, class... Args, std::size_t... I>
+struct remote_task<task<F, Args...>, std::index_sequence<I...>> {
+    using function = std::remove_cvref_t<decltype(bare_function(std::declval<const F&>()))>;
+    template <std::size_t K, class Arg>
+    using arrival = received<Arg, parameter_t<function, K>>;
+    using result = task_result_t<task<F, Args...>>;
+
+    static constexpr bool callable = [] {
+        if constexpr (travels<function> && (arrival<I, Args>::possible && ...))
+            return std::invocable<function, decltype(arrival<I, Args>::pass(
+                                                std::declval<typename arrival<I, Args>::value&>()))...>;
+        else
+            return false;
+    }();
+    static constexpr bool possible = callable && result_travels<result>;
+
+    /// Whether a task may have blocks of memory beside the stream, so that it must live until it has been sent.
+    static constexpr bool may_have_blocks =
+        !((is_raw<Args> && ...) && (is_raw<function> || std::is_pointer_v<function>));
+
+    static void write(encoder& to, const task<F, Args...>& t) {
+        encode(to, bare_function(t.function()));
+        std::apply([&](const Args&... args) { (encode_argument(to, args), ...); }, t.arguments());
+    }
+
+    static void run(decoder& from, encoder& to, result_listener& then) {
+        function f = decode<function>(from);
+        std::tuple<typename arrival<I, Args>::value...> args{arrival<I, Args>::read(from)...}; // braces: in this order
+        write_result(to, then, [&]() -> decltype(auto) {
+            return std::invoke(std::move(f), arrival<I, Args>::pass(std::get<I>(args))...);
+        });
+    }
+
+    template <class Call>
+    static void write_result(encoder& to, result_listener& then, Call call) {
+        if constexpr (std::is_void_v<result>) {
+            call();
+            then.result_written();
+        } else {
+            const result value = call();
+            encode(to, value);
+            then.result_written();
+        }
+    }
+
+    static result read_result(decoder& from) {
+        if constexpr (!std::is_void_v<result>) return decode<result>(from);
+    }
+
+    static const runner_entry& entry() noexcept { return entry_; }
+
+private:
+    static inline const runner_entry entry_{&run};
+};
+
+template <class Task>
+struct remote_form;
+template <class F, class... Args>
+struct remote_form<task<F, Args...>> {
+    using type = remote_task<task<F, Args...>, std::index_sequence_for<Args...>>;
+};
+/// The `remote_task` of a task type.
+template <class Task>
+using remote_form_t = typename remote_form<std::remove_cvref_t<Task>>::type;
+
+template <class Task>
+[[noreturn]] void refuse_to_send();
+
+/// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
+template <class Task>
+class remotable_tasks {
+    using form = remote_form_t<Task>;
+
+public:
+    static const runner_entry& runner() {
+        if constexpr (form::possible)
+            return form::entry();
+        else
+            refuse_to_send<Task>();
+    }
+    static void check_results_travel() {
+        if constexpr (!result_travels<task_result_t<Task>>) refuse_to_send<Task>();
+    }
+    static task_result_t<Task> decode_result([[maybe_unused]] decoder& from) {
+        if constexpr (result_travels<task_result_t<Task>>)
+            return form::read_result(from);
+        else
+            refuse_to_send<Task>();
+    }
+
+protected:
+    /// Writes a task that is kept elsewhere, or one that was made for this and must live until it has been sent.
+    template <class T>
+    static void encode_one([[maybe_unused]] encoder& to, T&& t) {
+        if constexpr (!form::possible) {
+            refuse_to_send<Task>();
+        } else if constexpr (!std::is_lvalue_reference_v<T> && form::may_have_blocks) {
+            const auto kept = std::make_shared<const Task>(std::forward<T>(t));
+            form::write(to, *kept);
+            to.message().kept.push_back(kept);
+        } else {
+            form::write(to, t);
+        }
+    }
+    template <class Call>
+    static void run_and_encode([[maybe_unused]] encoder& to, [[maybe_unused]] result_listener& then, Call call) {
+        if constexpr (result_travels<task_result_t<Task>>)
+            form::write_result(to, then, call);
+        else
+            refuse_to_send<Task>();
+    }
+};
+
+/// Names what keeps a task at home, and the ways out.
+template <class Task>
+std::string why_not_remotable() {
+    return "joblot: a task of type " + std::string(name_for_errors<Task>()) +
+           " cannot be sent to another process: its function, an argument or its result is, or may hold, a pointer, a "
+           "reference, or captured variables. Pass what a lambda captures as arguments, use a functor that has a name, "
+           "share a large value with joblot::broadcast, give a class cereal's `serialize`, or use "
+           "processes{.start_method = start_method::fork}";
+}
+
+template <class Task>
+[[noreturn, gnu::cold]] void refuse_to_send() {
+    throw serialization_error(why_not_remotable<Task>(), name_for_errors<Task>());
+}
+
+} // namespace detail
+
+/// Whether tasks of this type can run in worker processes that were not forked, and on a cluster:
+/// `static_assert(joblot::is_remotable_v<decltype(joblot::delayed(f)(1))>);`
+template <class Task>
+inline constexpr bool is_remotable_v = detail::remote_form_t<Task>::possible;
+
+} // namespace joblot

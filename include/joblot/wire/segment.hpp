@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSL-1.0
+// Shared memory without a name: what is in it is gone with the last process that has it, however that ends.
+#pragma once
+
+#include <joblot/error.hpp>
+#include <joblot/wire/descriptor.hpp>
+#include <joblot/wire/parcel.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+namespace joblot::detail {
+
+/// A part of a file that is mapped into memory. Not thread-safe.
+class mapping {
+public:
+    mapping() = default;
+    /// Maps the first `size` bytes. Empty where that fails.
+    mapping(int file, std::size_t size, bool writable) noexcept {
+        if (size == 0) return;
+        void* const at = ::mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file, 0);
+        if (at == MAP_FAILED) return;
+        data_ = static_cast<std::byte*>(at);
+        size_ = size;
+    }
+    mapping(mapping&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    mapping& operator=(mapping&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~mapping() {
+        if (data_) ::munmap(data_, size_);
+    }
+
+    explicit operator bool() const noexcept { return data_ != nullptr; }
+    [[nodiscard]] std::byte* data() const noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// A nameless file in memory that can grow but never shrink: who has it mapped cannot be hurt by the other side.
+/// An invalid descriptor where the system has none to give.
+inline descriptor shared_memory(const char* name) noexcept {
+    descriptor file(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (file) ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK);
+    return file;
+}
+
+/// Gives a shared file at least `size` bytes that are really there: without that, memory that has run out would show
+/// as a SIGBUS when the bytes are touched. False where they cannot be had.
+inline bool reserve_shared(int file, std::size_t size) noexcept {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
+        return false; // to try would raise SIGXFSZ
+    int result = 0;
+    do result = ::posix_fallocate(file, 0, static_cast<off_t>(size));
+    while (result == EINTR);
+    return result == 0;
+}
+
+inline std::size_t file_size(int file) noexcept {
+    struct stat facts{};
+    return ::fstat(file, &facts) == 0 && facts.st_size > 0 ? static_cast<std::size_t>(facts.st_size) : 0;
+}
+
+/// A message in shared memory that many processes read: a broadcast value. Immutable once made.
+class segment {
+public:
+    /// Copies a message into shared memory. @throws backend_error where there is no room for it.
+    segment(std::uint64_t id, const outgoing& message) : id_(id), file_(shared_memory("joblot-broadcast")) {
+        std::size_t end = round_up(sizeof(header) + message.blocks.size() * sizeof(place), block_alignment);
+        const header head{magic, message.stream.size(), message.blocks.size(), end};
+        std::vector<place> places;
+        end += message.stream.size();
+        for (const bytes_view b : message.blocks) {
+            end = round_up(end, block_alignment);
+            places.push_back({end, b.size()});
+            end += b.size();
+        }
+        if (!file_ || !reserve_shared(file_.get(), end))
+            throw backend_error("joblot: there is no shared memory for a broadcast value of " + std::to_string(end) +
+                                " bytes: " + std::strerror(errno));
+        const mapping all(file_.get(), end, true);
+        if (!all)
+            throw backend_error("joblot: a broadcast value cannot be mapped: " + std::string(std::strerror(errno)));
+        std::memcpy(all.data(), &head, sizeof head);
+        if (!places.empty()) std::memcpy(all.data() + sizeof head, places.data(), places.size() * sizeof(place));
+        if (!message.stream.empty())
+            std::memcpy(all.data() + head.stream_at, message.stream.data(), message.stream.size());
+        for (std::size_t i = 0; i != places.size(); ++i)
+            std::memcpy(all.data() + places[i].offset, message.blocks[i].data(), message.blocks[i].size());
+        ::fcntl(file_.get(), F_ADD_SEALS, F_SEAL_GROW);
+    }
+
+    /// Takes over the file that another process made. @throws serialization_error where it makes no sense.
+    segment(std::uint64_t id, descriptor file) : id_(id), file_(std::move(file)) {
+        map_ = mapping(file_.get(), file_size(file_.get()), false);
+        header head{};
+        if (map_.size() < sizeof head) broken();
+        std::memcpy(&head, map_.data(), sizeof head);
+        const std::size_t size = map_.size();
+        if (head.magic != magic || head.blocks > (size - sizeof head) / sizeof(place) || head.stream_at > size ||
+            head.stream_size > size - head.stream_at)
+            broken();
+        stream_ = {map_.data() + head.stream_at, static_cast<std::size_t>(head.stream_size)};
+        for (std::size_t i = 0; i != head.blocks; ++i) {
+            place p{};
+            std::memcpy(&p, map_.data() + sizeof head + i * sizeof p, sizeof p);
+            if (p.offset > size || p.size > size - p.offset || p.offset % block_alignment != 0) broken();
+            blocks_.push_back({map_.data() + p.offset, static_cast<std::size_t>(p.size)});
+        }
+    }
+
+    segment(const segment&) = delete;
+    segment& operator=(const segment&) = delete;
+    ~segment() {
+        if (forget_) forget_(id_);
+    }
+
+    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+    [[nodiscard]] int file() const noexcept { return file_.get(); }
+    /// Where it is mapped: what to read. Only for a segment that was taken over.
+    [[nodiscard]] incoming message() const noexcept { return {stream_, blocks_}; }
+
+    /// What was made of the message in this process; made once, and shared by all who ask.
+    template <class Make>
+    std::shared_ptr<void> decoded(Make make) {
+        const std::lock_guard lock(mutex_);
+        if (!decoded_) decoded_ = make();
+        return decoded_;
+    }
+    /// Ends the circle of a segment that keeps what keeps the segment.
+    void drop_decoded() {
+        std::shared_ptr<void> dropped;
+        const std::lock_guard lock(mutex_);
+        dropped.swap(decoded_);
+    }
+    /// Is called with the id when the segment is destroyed. Set by the engine that gave it to other processes, before
+    /// anybody else has it.
+    void on_destruction(void (*forget)(std::uint64_t)) noexcept { forget_ = forget; }
+
+private:
+    struct header {
+        std::uint64_t magic, stream_size, blocks, stream_at;
+    };
+    struct place {
+        std::uint64_t offset, size;
+    };
+    static constexpr std::uint64_t magic = 0x6a6f626c6f745347; // "joblotSG"
+
+    [[noreturn]] static void broken() {
+        throw serialization_error("joblot: the shared memory of a broadcast value makes no sense", "broadcast value");
+    }
+
+    const std::uint64_t id_;
+    descriptor file_;
+    mapping map_;
+    bytes_view stream_;
+    std::vector<bytes_view> blocks_;
+    void (*forget_)(std::uint64_t) = nullptr;
+    std::mutex mutex_;
+    std::shared_ptr<void> decoded_; // guarded by mutex_
+};
+
+} // namespace joblot::detail

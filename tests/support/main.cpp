@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSL-1.0
+// main of the test programs: their worker processes are themselves.
+
+#include <joblot/init.hpp>
+
+#include <catch2/catch_session.hpp>
+
+int main(int argc, char** argv) {
+    joblot::init(argc, argv);
+    return Catch::Session().run(argc, argv);
+}
