@@ -92,6 +92,7 @@ tree walk(const fs::path& root) {
 }
 
 int main(int argc, char** argv) {
+    joblot::init(argc, argv);
     std::string folder;
     cli::command_line cli("Prints CRC, size and path of every regular file below DIR, as cksum does.");
     cli.argument("DIR", folder, "the folder; symbolic links below it are not followed");

@@ -25,13 +25,18 @@ struct colour {
     std::uint8_t red = 0, green = 0, blue = 0;
 };
 
+/// An aggregate, without constructors: so it can be the result of a task in another process.
 struct picture {
     int width = 0, height = 0;
     std::vector<colour> pixels{}; // row by row
 
-    picture(int w, int h) : width(w), height(h), pixels(static_cast<std::size_t>(w) * static_cast<std::size_t>(h)) {}
     colour* row(int y) { return pixels.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width); }
 };
+
+picture blank(int width, int height) {
+    const auto pixels = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+    return {width, height, std::vector<colour>(pixels)};
+}
 
 /// A rectangle of the whole picture.
 struct tile {
@@ -69,7 +74,7 @@ colour shade(double escape, int max_iter) {
 }
 
 picture render(const scene& s, const tile& t) {
-    picture part(t.width, t.height);
+    picture part = blank(t.width, t.height);
     for (int y = 0; y < t.height; ++y)
         for (int x = 0; x < t.width; ++x)
             part.row(y)[x] = shade(escape_time(s.x(t.left + x), s.y(t.top + y), s.max_iter), s.max_iter);
@@ -96,6 +101,7 @@ void write_png(const picture& p, const std::string& path) {
 }
 
 int main(int argc, char** argv) {
+    joblot::init(argc, argv);
     scene view{.width = 1200, .height = 800, .max_iter = 5000};
     std::string output = "mandelbrot.png";
     cli::command_line cli("Renders a valley of the Mandelbrot set into a PNG file.");
@@ -110,7 +116,7 @@ int main(int argc, char** argv) {
             {.n_jobs = cli.n_jobs, .backend = cli.backend, .progress = joblot::progress_bar(), .label = "tiles"});
 
         // Each tile is copied to its place as soon as it is there, whichever it is.
-        picture whole(view.width, view.height);
+        picture whole = blank(view.width, view.height);
         auto tasks = tiles | std::views::transform([&](const tile& t) { return delayed(render)(view, t); });
         for (auto&& [index, part] : parallel.generator_unordered(tasks)) {
             const tile& t = tiles[index];

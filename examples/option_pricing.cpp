@@ -75,6 +75,7 @@ double compare(const call_option& option, std::span<const payoff_sums> batches, 
 }
 
 int main(int argc, char** argv) {
+    joblot::init(argc, argv);
     std::int64_t paths = 4'000'000;
     std::uint64_t seed = 42;
     cli::command_line cli("Prices call options by Monte Carlo; exit status 1 if one is beyond 4 standard errors.");

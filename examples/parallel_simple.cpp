@@ -19,6 +19,7 @@ int long_running_function(int i) {
 }
 
 int main(int argc, char** argv) {
+    joblot::init(argc, argv);
     cli::command_line cli("Squares ten numbers, 0.1 s each, and shows all of joblot's progress lines.");
     cli.n_jobs = 2;
     return cli.run(argc, argv, [&] {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs three of them.
+# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs four of them.
 #
 #   examples/run.sh [DIR]        DIR: the tree whose files are summed (default: /usr/share/doc, else /usr/include)
 set -euo pipefail
@@ -13,8 +13,8 @@ say() { printf '\n=== %s\n' "$*"; }
 exec 3>&1
 show() { printf '\n$ %s\n' "$*" >&3; "$@"; }
 
-say "Setting up: a compiler, CMake, libpng, and the headers of Boost and cereal"
-scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libboost1.81-dev libcereal-dev
+say "Setting up: a compiler, CMake, libpng, and the headers of cereal"
+scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libcereal-dev
 
 say "Building the examples (g++, Release)"
 cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DJOBLOT_BUILD_EXAMPLES=ON \
@@ -44,4 +44,7 @@ say "mandelbrot: a picture in tiles of very uneven cost, on all CPUs"
 show "$build/bin/mandelbrot" --output build/mandelbrot.png
 ls -l build/mandelbrot.png
 
-say "Done. More: option_pricing and streaming in $build/bin, each with --help"
+say "crash_isolation: tasks that crash, hang, leak and throw in worker processes, and are reported one by one"
+show "$build/bin/crash_isolation"
+
+say "Done. More: option_pricing, shared_model and streaming in $build/bin, each with --help"

@@ -62,6 +62,7 @@ private:
 };
 
 int main(int argc, char** argv) {
+    joblot::init(argc, argv);
     int count = 28, ahead = 8;
     cli::command_line cli("Prints the record gaps between consecutive primes, as it finds them.");
     cli.option("--count", "N", count, "stop after this many records");

@@ -33,7 +33,7 @@ public:
 class command_line {
 public:
     std::optional<int> n_jobs; ///< --n-jobs; set it first to give the program a default of its own
-    std::string backend;       ///< --backend; empty: the active one
+    std::string backend;       ///< --backend; likewise; empty: the active one
 
     /// @param about What the program does, in a sentence or two.
     explicit command_line(std::string about) : about_(std::move(about)) {}
@@ -129,8 +129,8 @@ private:
         const std::string workers = n_jobs ? std::to_string(*n_jobs) : "$JOBLOT_N_JOBS, else all CPUs";
         add("--n-jobs", "N", "workers; -1 for all CPUs, -2 for all but one (default: " + workers + ")",
             [this](std::string_view text) { n_jobs = whole_number(text, -max_jobs, max_jobs); });
-        add("--backend", "NAME[:ADDRESS]",
-            "where tasks run: threads, sequential, ... (default: $JOBLOT_BACKEND, else threads)",
+        const std::string where = backend.empty() ? "$JOBLOT_BACKEND, else threads" : backend;
+        add("--backend", "NAME[:ADDRESS]", "where tasks run: threads, processes, sequential (default: " + where + ")",
             [this](std::string_view text) { backend = text; });
     }
 

@@ -33,15 +33,36 @@ struct labelled {
     }
 };
 
+/// What a call is made with: what `std::ref` and `std::cref` refer to, and other arguments as they are.
+template <class T>
+constexpr T&& unwrapped(T&& argument) noexcept {
+    return std::forward<T>(argument);
+}
+template <class T>
+constexpr T& unwrapped(const std::reference_wrapper<T>& argument) noexcept {
+    return argument.get();
+}
+template <class T>
+constexpr T& unwrapped(std::reference_wrapper<T>&& argument) noexcept {
+    return argument.get();
+}
+template <class T>
+constexpr T& unwrapped(std::reference_wrapper<T>& argument) noexcept {
+    return argument.get();
+}
+/// Whether `f` can be called with stored arguments of these types, given as `std::forward` would give them.
+template <class F, class... Args>
+concept callable_with = std::invocable<F, decltype(unwrapped(std::declval<Args>()))...>;
+
 // Not invoke_result_t alone: for a call that cannot be made the one diagnostic is the static_assert in `delayed`.
 template <class F, class... Args>
 struct task_result {
     using type = void;
 };
 template <class F, class... Args>
-    requires std::invocable<F, Args...>
+    requires callable_with<F, Args...>
 struct task_result<F, Args...> {
-    using type = std::decay_t<std::invoke_result_t<F, Args...>>;
+    using type = std::decay_t<std::invoke_result_t<F, decltype(unwrapped(std::declval<Args>()))...>>;
 };
 
 } // namespace detail
@@ -49,29 +70,33 @@ struct task_result<F, Args...> {
 /// A function and decayed copies of its arguments, not yet called. Made by `delayed(f)(args...)`.
 ///
 /// A plain value: copyable and movable where `F` and `Args` are. The call is made with the arguments as rvalues, as
-/// `std::thread` does: `f` may take them by value, by `const&` or by `&&`, and by `&` only through `std::ref`.
+/// `std::thread` does: `f` may take them by value, by `const&` or by `&&`, and by `&` only through `std::ref`. What
+/// `std::ref` and `std::cref` refer to is passed itself.
 template <class F, class... Args>
 class task {
 public:
     /// What the call returns, decayed.
     using result_type = typename detail::task_result<F, Args...>::type;
     /// Whether the call can be made at all; `delayed` refuses to make other tasks.
-    static constexpr bool callable = std::invocable<F, Args...>;
+    static constexpr bool callable = detail::callable_with<F, Args...>;
 
     constexpr task(F f, std::tuple<Args...> args) : function_(std::move(f)), arguments_(std::move(args)) {}
 
     /// Makes the call, with the stored arguments moved into it.
     constexpr decltype(auto) operator()() && {
         return std::apply(
-            [&](Args&... args) -> decltype(auto) { return std::invoke(std::move(function_), std::move(args)...); },
+            [&](Args&... args) -> decltype(auto) {
+                return std::invoke(std::move(function_), detail::unwrapped(std::move(args))...);
+            },
             arguments_);
     }
     /// Makes the call and leaves the task as it was, so that it can be made again.
     constexpr decltype(auto) operator()() const&
-        requires std::invocable<const F&, const Args&...>
+        requires detail::callable_with<const F&, const Args&...>
     {
-        return std::apply([&](const Args&... args) -> decltype(auto) { return std::invoke(function_, args...); },
-                          arguments_);
+        return std::apply(
+            [&](const Args&... args) -> decltype(auto) { return std::invoke(function_, detail::unwrapped(args)...); },
+            arguments_);
     }
 
     /// The function.
@@ -108,7 +133,7 @@ public:
 private:
     template <class... Args>
     static constexpr void check_arguments() {
-        static_assert(std::invocable<F, Args...>,
+        static_assert(detail::callable_with<F, Args...>,
                       "joblot: the function cannot be called with these arguments (they are passed as rvalues of their "
                       "decayed types; use std::ref for a parameter that is a non-const reference)");
     }

@@ -138,7 +138,10 @@ private:
             text += "exited with status " + std::to_string(*end.exit_status);
         else
             text += "is gone";
-        return tail.empty() ? text : text + "; the last of its stderr:\n" + tail;
+        if (tail.empty()) return text;
+        text += "; the last of its stderr:\n" + tail;
+        if (text.back() == '\n') text.pop_back();
+        return text;
     }
     static std::string signal_name(int signal) {
         switch (signal) {

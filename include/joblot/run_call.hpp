@@ -33,12 +33,18 @@ struct prepared_call {
 /// Calls nested deeper than this are taken for an endless recursion: better an error than a stack overflow.
 inline constexpr int deepest_nesting = 100;
 
+/// The backend that the hint asks for, as far as it can be had here, or else the default one.
+inline const std::shared_ptr<backend>& hinted_engine(const options& o, const scope& here) {
+    if (o.prefer == prefer::threads) return threads::shared();
+    const bool can_start = !here.in_task && process_engine().load(std::memory_order_acquire);
+    return o.prefer == prefer::processes && can_start ? processes::shared() : default_engine(here);
+}
+
 /// The backend that a call gets: its own, the guard's, the hinted or the default one, with shared memory if it must be.
 /// @param own The call's own, or null.
 inline const std::shared_ptr<backend>& choose_engine(const options& o, const std::shared_ptr<backend>& own,
                                                      const scope& here) {
-    const bool hinted = o.prefer == prefer::threads && !here.engine;
-    const auto& engine = own ? own : here.engine ? here.engine : hinted ? threads::shared() : default_engine(here);
+    const auto& engine = own ? own : here.engine ? here.engine : hinted_engine(o, here);
     if (o.require != require::sharedmem || engine->traits().shared_memory) return engine;
     if (own)
         throw std::invalid_argument("joblot: require = sharedmem: backend " + own->name() +

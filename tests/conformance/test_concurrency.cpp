@@ -54,7 +54,7 @@ TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurre
         for (int caller = 0; caller < 16; ++caller)
             callers.emplace_back([&] {
                 const support::selected own{backend}; // guards belong to their thread
-                right += exercise(Parallel({.n_jobs = n_jobs}), support::rounds(60));
+                right += exercise(Parallel({.n_jobs = n_jobs}), support::rounds(backend.shared_memory ? 60 : 12));
             });
     }
     CHECK(right == 16);
@@ -68,7 +68,7 @@ TEST_CASE("sixteen threads share one Parallel", "[concurrency][stress]") {
     {
         std::vector<std::jthread> callers;
         for (int caller = 0; caller < 16; ++caller)
-            callers.emplace_back([&] { right += exercise(shared, support::rounds(60)); });
+            callers.emplace_back([&] { right += exercise(shared, support::rounds(backend.shared_memory ? 60 : 12)); });
     }
     CHECK(right == 16);
 }

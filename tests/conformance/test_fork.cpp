@@ -67,7 +67,7 @@ TEST_CASE("the child's pool has threads of its own", "[fork][pool]") {
 TEST_CASE("a task may fork, and its child may make calls", "[fork][nested]") {
     if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, 4);
     const auto ended = Parallel({.n_jobs = n_jobs, .batch_size = 1})(
         views::iota(0, 4) |

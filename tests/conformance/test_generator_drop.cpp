@@ -226,7 +226,7 @@ TEST_CASE("generator_unordered rethrows a task's error", "[generator][unordered]
 
 TEST_CASE("generator_unordered holds back as generator does", "[generator][unordered]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, 4);
     const int limit = GENERATE(1, 3);
     std::atomic<int> asked{0};

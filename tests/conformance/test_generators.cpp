@@ -145,7 +145,7 @@ TEST_CASE("results are handed out while later tasks still run", "[generator]") {
 
 TEST_CASE("[J45] a generator never reads more than pre_dispatch tasks ahead of its reader", "[generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, 4);
     const int limit = GENERATE(1, 2, 3, 8);
     const joblot::batch_size_option batch =
@@ -194,6 +194,7 @@ TEST_CASE("[J45] an unread generator stops at the default read-ahead", "[generat
 
 TEST_CASE("results before the failing one are handed out first", "[generator][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int k = GENERATE(0, 1, 7, 19);
     const joblot::batch_size_option batch =
@@ -254,6 +255,7 @@ TEST_CASE("a generator can be moved before and while it is read", "[generator]")
 
 TEST_CASE("reading can go on in a second loop", "[generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     std::atomic<int> ran{0};
     auto generator = parallel.generator(views::iota(0, 20) | views::transform(delayed([&ran](int i) {
@@ -303,7 +305,7 @@ TEST_CASE("a generator may be read and destroyed by another thread", "[generator
 
 TEST_CASE("a generator inside of a task", "[generator][nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto sum = [&parallel](int n) {
         int total = 0;

@@ -176,7 +176,7 @@ TEST_CASE("map: void functions, the shortest range ends it, the longer ones are 
 
 TEST_CASE("[J18] the user's range is never entered by two threads at once", "[inputs]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(2, 4, 12);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{1});
     support::exclusive_zone zone;
@@ -196,7 +196,7 @@ TEST_CASE("[J18] the user's range is never entered by two threads at once", "[in
 
 TEST_CASE("each element of the input is read exactly once", "[inputs]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     std::vector<std::atomic<int>> reads(300);
     const auto make = [&reads](int i) {
@@ -235,7 +235,7 @@ TEST_CASE("an input that throws fails the call with its own error, after the tas
 TEST_CASE("[J24] an input whose function throws, at the first item, in the middle and at the last",
           "[inputs][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int fails_at = GENERATE(0, 5, 19);
     const auto make = [fails_at](int i) {

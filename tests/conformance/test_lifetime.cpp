@@ -187,7 +187,7 @@ TEST_CASE("a copy or move that throws while outcomes are made does not upset the
 
 TEST_CASE("after the call nobody holds the function or the arguments any more", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto shared = std::make_shared<int>(1);
     int held = 0;
@@ -208,7 +208,7 @@ TEST_CASE("after the call nobody holds the function or the arguments any more", 
 
 TEST_CASE("an exception does not keep the tasks alive, and dies with its last handle", "[lifetime][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto shared = std::make_shared<int>(1);
     int held = 0;
@@ -257,7 +257,7 @@ TEST_CASE("no task runs after the call has returned", "[lifetime]") {
 
 TEST_CASE("results that were made before a failure are destroyed", "[lifetime][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const int fails_at = GENERATE(0, 10, 49);
     support::lifetime_check lifetime;

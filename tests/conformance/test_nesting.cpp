@@ -52,14 +52,14 @@ void warm_up(int n_jobs) {
 
 TEST_CASE("[J62] calls nested four deep finish with the right result", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     CHECK(leaves(parallel, 4, 4) == 256);
 }
 
 TEST_CASE("[J62] nested calls without any option, under whatever is active", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     CHECK(leaves(Parallel{}, 3, 5) == 125);
 }
 
@@ -168,7 +168,7 @@ TEST_CASE("a hundred levels are allowed", "[nested]") {
 
 TEST_CASE("[J64] calls from the user's own threads, inside and outside of tasks", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto with_own_thread = [](int i) {
         int result = 0;

@@ -174,7 +174,7 @@ TEST_CASE("a guard's verbosity holds for the calls below it", "[progress][guard]
 
 TEST_CASE("the callback sees a start, counts that never go down, one end, and one call at a time", "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int n = GENERATE(0, 1, 100);
     const int how = GENERATE(0, 1);     // ends well, fails
@@ -228,6 +228,7 @@ TEST_CASE("[J26] [J74] what a callback throws is swallowed", "[progress][errors]
 
 TEST_CASE("[J26] a failing task's error comes out whatever the verbosity", "[progress][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int at = GENERATE(0, 1, 9);
     bool right = false;

@@ -104,7 +104,7 @@ TEST_CASE("[J4] a single task gives its result, however many workers there are",
 
 TEST_CASE("[J7] capturing lambdas work where memory is shared", "[results]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const std::vector<int> table{5, 6, 7};
     const auto lookup = [&table](int i) { return table[static_cast<std::size_t>(i)]; };
@@ -156,7 +156,7 @@ TEST_CASE("void tasks make a void call", "[results]") {
 
 TEST_CASE("returned references and const values decay", "[results]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     std::vector<std::string> words{"zero", "one", "two"};
     const auto word = [&words](int i) -> std::string& { return words[static_cast<std::size_t>(i)]; };

@@ -28,7 +28,7 @@ using joblot::this_task::stop_requested;
 
 TEST_CASE("a token that fired before the call cancels it before any task or read", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     std::stop_source source;
     source.request_stop();
@@ -128,7 +128,7 @@ TEST_CASE("stop from another thread while tasks run", "[stop]") {
 
 TEST_CASE("stop from the input range and from the progress callback", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     std::stop_source source;
     std::atomic<int> reads{0};
@@ -231,7 +231,7 @@ TEST_CASE("[J33] a signal handler's stop source ends a call", "[stop]") {
 
 TEST_CASE("generators throw cancelled when the token fires", "[stop][generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int k = GENERATE(0, 1, 5);
     std::stop_source source;

@@ -96,7 +96,7 @@ TEST_CASE("seeds depend on the call's seed and the index alone", "[this_task]") 
 
 TEST_CASE("in nested calls this_task is the innermost task, and the outer one comes back", "[this_task][nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
     const auto inner = [](int i) { return this_task::index() == static_cast<std::size_t>(i); };
     const auto outer = [&](int i) {

@@ -68,7 +68,7 @@ TEST_CASE("[J37] [J39] a task that passes its limit is told, and the call throws
 
 TEST_CASE("[J37] time limits in generators", "[timeout][generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    JOBLOT_NEEDS(backend.shared_memory);
+    JOBLOT_NEEDS(backend.closures);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4), .timeout = 10ms});
     const auto tasks = views::iota(0, 8) | views::transform(delayed([](int) { until_told(); }));
     const auto read = [](auto generator) {

@@ -73,7 +73,8 @@ def make_nasty_tree(root):
     os.symlink("nowhere", root / "broken link")
 
 
-@test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "7"), ("--backend", "sequential"))
+@test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "7"), ("--backend", "sequential"),
+           ("--backend", "processes"), ("--backend", "processes", "--n-jobs", "1"))
 def nasty_tree(arguments):
     """odd names, sizes and kinds of files"""
     with folder() as root:
@@ -128,8 +129,8 @@ def not_a_folder():
             check(os.fsencode(root / name) + b": " + reason in done.stderr, f"stderr: {done.stderr.decode()}")
 
 
-@test
-def unreadable():
+@test_each((), ("--backend", "processes"))
+def unreadable(arguments):
     """what may not be read is reported, and the rest is unharmed"""
     with folder() as root:
         tree = root / "tree"
@@ -144,7 +145,7 @@ def unreadable():
             copy = root / "checksum_tree"
             shutil.copy(program("checksum_tree"), copy)
             copy.chmod(0o755)
-        done = run("checksum_tree", tree, expect=1, prefix=prefix, executable=copy)
+        done = run("checksum_tree", *arguments, tree, expect=1, prefix=prefix, executable=copy)
         check_equal(done.stdout, cksum([os.fsencode(tree / n) for n in ("first", "middle", "zlast")]), "output")
         for name in ("locked", "private"):
             check(f"checksum_tree: {tree / name}: Permission denied\n".encode() in done.stderr,
@@ -161,15 +162,15 @@ def readable(path):
         return problem.strerror
 
 
-@test
-def read_error():
+@test_each((), ("--backend", "processes"))
+def read_error(arguments):
     """files that open but cannot be read are reported"""
     root = "/sys/devices/virtual/net/lo"  # the kernel refuses to read some files here, such as the speed of "lo"
     files = regular_files(root) if os.path.isdir(root) else []
     problems = {path: reason for path in files if (reason := readable(path))}
     if not problems:
         raise Skipped("no such files on this machine")
-    done = run("checksum_tree", root, expect=1)  # cksum 9.1 is no model: it takes them for empty files
+    done = run("checksum_tree", *arguments, root, expect=1)  # cksum 9.1 is no model: it takes them for empty files
     reported = sorted(line for line in done.stderr.splitlines() if line.startswith(b"checksum_tree: "))
     expected = sorted(b"checksum_tree: " + path + b": " + reason.encode() for path, reason in problems.items())
     check_equal(reported, expected, "failures")

@@ -7,12 +7,14 @@ from harness import TIME_LIMIT, check, check_equal, clean_environment, program, 
 
 EXAMPLES = {  # its own options and arguments
     "checksum_tree": ["DIR"],
+    "crash_isolation": ["--tasks", "--time-limit", "--memory-limit", "(default: processes)"],
     "mandelbrot": ["--width", "--height", "--max-iter", "--output"],
     "option_pricing": ["--paths", "--seed"],
     "parallel_simple": [],
+    "shared_model": ["--megabytes", "--queries", "(default: processes)"],
     "streaming": ["--count", "--ahead"],
 }
-ARGUMENTS = {"checksum_tree": [os.path.dirname(os.path.abspath(__file__))]}
+ARGUMENTS = {"checksum_tree": [os.path.dirname(os.path.abspath(__file__))], "shared_model": ["--megabytes", "1"]}
 
 
 def check_refused(name, arguments, *words):
@@ -53,7 +55,8 @@ def bad_n_jobs(name):
 @test_each(*EXAMPLES)
 def unknown_backend(name):
     """an unknown backend is refused with the list of known ones"""
-    check_refused(name, ["--backend", "abacus", *ARGUMENTS.get(name, [])], "abacus", "sequential", "threads")
+    check_refused(name, ["--backend", "abacus", *ARGUMENTS.get(name, [])], "abacus", "sequential", "threads",
+                  "processes")
 
 
 @test_each(*EXAMPLES)
@@ -69,7 +72,8 @@ def bad_own_options():
                                 ("mandelbrot", "--height", "99999"), ("mandelbrot", "--max-iter", "many"),
                                 ("option_pricing", "--paths", "999"),
                                 ("option_pricing", "--seed", "-1"), ("streaming", "--count", "x"),
-                                ("streaming", "--ahead", "0")]:
+                                ("streaming", "--ahead", "0"), ("crash_isolation", "--tasks", "0"),
+                                ("crash_isolation", "--memory-limit", "31"), ("shared_model", "--megabytes", "0")]:
         check_refused(name, [option, value], option, f"'{value}'")
 
 

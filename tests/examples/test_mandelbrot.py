@@ -91,7 +91,8 @@ def valid_png():
     check(len(set(colours)) > 1000, f"only {len(set(colours))} colours")
 
 
-@test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "5"), ("--backend", "sequential"))
+@test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "5"), ("--backend", "sequential"),
+           ("--backend", "processes"), ("--backend", "processes", "--n-jobs", "3"))
 def same_picture(arguments):
     """the same file, byte for byte, as with all CPUs"""
     check_equal(render(*arguments), render(), "PNG and digest")

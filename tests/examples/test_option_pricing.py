@@ -37,7 +37,8 @@ def right(seed):
         check(abs(difference - (estimate - exact) / error) < 0.02, f"difference for {strike}: {difference}")
 
 
-@test_each(("--backend", "sequential"), *(("--backend", "threads", "--n-jobs", n) for n in ("1", "2", "5")))
+@test_each(("--backend", "sequential"),
+           *(("--backend", name, "--n-jobs", n) for name in ("threads", "processes") for n in ("1", "2", "5")))
 def same_bits(arguments):
     """the same bits as with all CPUs"""
     check_equal(run("option_pricing", *PATHS, *arguments).stdout, run("option_pricing", *PATHS).stdout, "output")

@@ -9,19 +9,21 @@ SQUARES = "".join(f"{i * i}\n" for i in range(10)).encode()
 
 
 @test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "-1"), ("--backend", "sequential"),
-           ("--backend", "threads"), ("--backend=threading", "--n-jobs=5"))
+           ("--backend", "threads"), ("--backend=threading", "--n-jobs=5"), ("--backend", "processes"),
+           ("--backend=loky", "--n-jobs=5"), ("--backend=multiprocessing", "--n-jobs=1"))
 def results(arguments):
     """results in order"""
     check_equal(run("parallel_simple", *arguments).stdout, SQUARES, "stdout")
 
 
-@test
-def progress_lines():
+@test_each(("threads", "ThreadingBackend"), ("processes", "ProcessBackend"))
+def progress_lines(backend):
     """the progress lines of two workers"""
-    lines = run("parallel_simple").stderr.decode().splitlines()
+    name, title = backend
+    lines = run("parallel_simple", "--backend", name).stderr.decode().splitlines()
     shape = re.compile(r"\[Parallel\(n_jobs=2\)\]: Done +(\d+)(?: tasks| out of +(\d+)) +"
                        r"\| elapsed: +[\d.]+s(?: remaining: +[\d.]+s| finished)?")
-    check_equal(lines[0], "[Parallel(n_jobs=2)]: Using backend ThreadingBackend with 2 concurrent workers.", "first")
+    check_equal(lines[0], f"[Parallel(n_jobs=2)]: Using backend {title} with 2 concurrent workers.", "first")
     counts = []
     for line in lines[1:]:
         match = shape.fullmatch(line)
@@ -35,12 +37,12 @@ def progress_lines():
     check_equal(sum("finished" in line for line in lines), 1, "number of lines with 'finished'")
 
 
-@test
-def is_parallel():
+@test_each("threads", "processes")
+def is_parallel(backend):
     """ten tasks of 0.1 s take half the time on two workers"""
     def seconds(jobs):
         start = time.monotonic()
-        run("parallel_simple", "--n-jobs", jobs)
+        run("parallel_simple", "--backend", backend, "--n-jobs", jobs)
         return time.monotonic() - start
 
     one, two = seconds("1"), seconds("2")

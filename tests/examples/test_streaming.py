@@ -24,33 +24,34 @@ def statistics(done):
 
 
 @test_each((), ("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "5"), ("--backend", "sequential"),
-           ("--ahead", "1"), ("--ahead", "100"))
+           ("--ahead", "1"), ("--ahead", "100"), ("--backend", "processes"),
+           ("--backend", "processes", "--n-jobs", "1", "--ahead", "1"), ("--backend", "processes", "--n-jobs", "5"))
 def known_records(arguments):
     """the first 24 records, in order"""
     check_equal(run("streaming", "--count", "24", *arguments).stdout, expected(24), "output")
 
 
-@test
-def first_record():
+@test_each("threads", "processes")
+def first_record(backend):
     """an endless stream left after its first result"""
-    done = run("streaming", "--count", "1")
+    done = run("streaming", "--count", "1", "--backend", backend)
     check_equal(done.stdout, expected(1), "output")
     check_equal(statistics(done)[0], 1, "segments read")
 
 
-@test_each("1", "2", "5")
-def bounded(jobs):
+@test_each(("--n-jobs", "1"), ("--n-jobs", "2"), ("--n-jobs", "5"), ("--backend", "processes", "--n-jobs", "2"))
+def bounded(arguments):
     """no more tasks ahead of the reader than allowed"""
     for ahead in (1, 3, 8):
-        most = statistics(run("streaming", "--count", "23", "--n-jobs", jobs, "--ahead", str(ahead)))[2]
+        most = statistics(run("streaming", "--count", "23", *arguments, "--ahead", str(ahead)))[2]
         check(most <= ahead, f"{most} segments ahead, {ahead} allowed")
 
 
-@test
-def bounded_memory():
+@test_each("threads", "processes")
+def bounded_memory(backend):
     """memory stays far below what passes through"""
     count = 24 if is_sanitized("streaming") else 28
-    done = run("streaming", "--count", str(count))
+    done = run("streaming", "--count", str(count), "--backend", backend)
     check_equal(done.stdout, expected(count), "output")
     segments, megabytes, _, before, after = statistics(done)
     check_equal(segments, RECORDS[count - 1][1] // 1_000_000 + 1, "segments read")

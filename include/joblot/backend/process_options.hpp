@@ -29,7 +29,7 @@ struct process_options {
 
 /// Runs a job on worker processes; null until `joblot::init` was called. So only the source file that calls `init`
 /// compiles the engine, and a program without that line cannot start itself again by mistake.
-inline std::atomic<void (*)(job&, const process_options&)>& process_engine() noexcept {
+[[gnu::visibility("default")]] inline std::atomic<void (*)(job&, const process_options&)>& process_engine() noexcept {
     static constinit std::atomic<void (*)(job&, const process_options&)> run{nullptr};
     return run;
 }

@@ -71,6 +71,13 @@ struct processes {
     std::size_t memory_limit = 0;         ///< bytes that a worker may allocate; beyond is `std::bad_alloc`; 0: no limit
     std::chrono::milliseconds idle_timeout = std::chrono::minutes(5); ///< a worker ends when unused for so long
 
+    /// The backend object of a description that says nothing.
+    [[nodiscard]] static const std::shared_ptr<backend>& shared() {
+        // Never destroyed: calls are made from static destructors too.
+        static const auto* const one = new std::shared_ptr<backend>(processes{}.make());
+        return *one;
+    }
+
     /// @throws std::invalid_argument for an `idle_timeout` that is not positive.
     [[nodiscard]] std::shared_ptr<backend> make() const {
         if (idle_timeout.count() <= 0)

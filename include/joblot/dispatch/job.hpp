@@ -159,6 +159,8 @@ public:
     // --- for a backend whose workers are other processes: instead of `run`, it sends a batch's tasks and takes what
     // comes back. The thread that claimed the batch does all of it; k counts from the first task of the batch.
 
+    /// Whether somebody waits for each single result, so that none may be held back by others of its batch.
+    [[nodiscard]] bool hands_out_results() const noexcept { return publishes_; }
     /// What runs the tasks of this job in another process.
     /// @throws serialization_error naming the type and the ways out, where they cannot be sent.
     [[nodiscard]] virtual const detail::runner_entry& remote_runner() const = 0;

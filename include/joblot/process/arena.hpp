@@ -20,6 +20,9 @@ namespace joblot::detail {
 /// crossover.
 inline constexpr std::size_t shared_from = 32U << 10;
 
+/// So much of it is kept from one use to the next.
+inline constexpr std::size_t kept_shared = 32U << 20;
+
 /// The writing side. For one thread.
 class arena_writer {
 public:
@@ -49,7 +52,12 @@ public:
     void release(std::uint64_t number) {
         while (!taken_.empty() && taken_.front().number <= number) taken_.pop_front();
     }
-    [[nodiscard]] bool empty() const noexcept { return taken_.empty(); }
+    /// Gives back what large messages needed, when nobody reads any.
+    void trim() noexcept {
+        if (!taken_.empty() || memory_.size() <= kept_shared) return;
+        ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(memory_.size()));
+        memory_ = {}; // to be reserved again
+    }
 
 private:
     struct room {

@@ -64,6 +64,8 @@ public:
     }
     /// The worker is gone: what it was given and had not done is to be sent again.
     void lost(std::size_t limit) {
+        // those that were to be tried again are not done either
+        std::erase_if(unsent_, [&](const range& r) { return r.begin >= sent_.begin && r.end <= sent_.end; });
         for (std::size_t k = sent_.end; k != sent_.begin; --k) {
             if (done_[k - 1] || index(k - 1) >= limit) continue;
             if (!unsent_.empty() && unsent_.front().begin == k)

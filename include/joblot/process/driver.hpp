@@ -34,6 +34,12 @@ public:
         : job_(j), options_(o), id_(id), siblings_(siblings), timeout_(j.settings().given->timeout.limit()),
           entry_(o.forked ? code_location{} : j.remote_runner().location()) {}
 
+    process_driver(const process_driver&) = delete;
+    process_driver& operator=(const process_driver&) = delete;
+    ~process_driver() {
+        if (worker_ && !options_.forked) worker_pool::instance().discard_now(take_worker()); // left by an exception
+    }
+
     /// Until there is nothing more to claim. @throws backend_error, or what `worker_init` threw.
     void run() {
         worker seat(job_, id_);
@@ -50,7 +56,8 @@ public:
         task_board& board = worker_->board();
         board.limit.store(job_.limit(), std::memory_order_seq_cst); // before the look at what runs, see task_board
         const std::uint64_t current = board.current.load(std::memory_order_seq_cst);
-        if (current != task_board::nothing && current >= job_.unwanted_from()) end_worker();
+        const bool unwanted = current != task_board::nothing && current >= job_.unwanted_from();
+        if (unwanted || (starting_ && job_.unwanted_from() == 0)) end_worker();
     }
 
 private:
@@ -75,14 +82,16 @@ private:
 
     /// How many batches may be claimed at once. One that waits behind a long one might be run by somebody else.
     [[nodiscard]] std::size_t depth() const noexcept {
-        const bool plain = !options_.forked && options_.config.max_tasks == 0 && job_.tasks_left() != job::none;
-        return plain && last_took_ < short_batch ? 2 : 1;
+        const std::size_t left = job_.tasks_left();
+        const bool plain = !options_.forked && options_.config.max_tasks == 0 && left != job::none;
+        const bool enough = left > static_cast<std::size_t>(siblings_); // or another worker might be without one
+        return plain && enough && last_took_ && *last_took_ < short_batch ? 2 : 1;
     }
 
     void send_next(claimed_batch& c) {
-        while (c.sent().size() == 0) {
+        while (c.sent().size() == 0 && !c.is_over(job_.limit())) {
+            if (!options_.forked) ensure_worker();
             const claimed_batch::range range = c.next_range(job_.limit(), most_tasks());
-            if (range.size() == 0) return;
             if (options_.forked)
                 fork_worker(c, range);
             else
@@ -93,18 +102,16 @@ private:
     /// How many tasks the worker may still be given.
     [[nodiscard]] std::size_t most_tasks() const noexcept {
         const std::size_t most = options_.config.max_tasks;
-        return most == 0 ? job::none : most - (worker_ ? worker_->tasks_given : 0);
+        return most == 0 ? job::none : options_.forked ? most : most - worker_->tasks_given;
     }
 
     void send(claimed_batch& c, claimed_batch::range range) {
         outgoing message;
-        encoder to(message);
         message.put(request_for(c, range));
-        range = write_tasks(c, range, to);
+        range = write_tasks(c, range, message);
         if (range.size() == 0) return; // the first one could not be written, and has failed
         message.patch(0, request_for(c, range));
         try {
-            ensure_worker();
             heed_limits();
             send_images(message);
             worker_->link().send(frame_kind::run, message, sequence_, {}, [this] { wait_for_room(); });
@@ -123,17 +130,18 @@ private:
                 .worker_id = id_,
                 .timeout = timeout_ ? timeout_->count() : 0,
                 .depth = inside.depth,
-                .inner_threads = inside.inner_max_num_threads.value_or(0)};
+                .inner_threads = inside.inner_max_num_threads.value_or(0),
+                .one_by_one = job_.hands_out_results()};
     }
 
     /// Writes tasks up to one that cannot be written. That one fails when it is the first.
     /// @return Those that were written.
-    claimed_batch::range write_tasks(claimed_batch& c, claimed_batch::range range, encoder& to) {
-        outgoing& message = to.message();
+    claimed_batch::range write_tasks(claimed_batch& c, claimed_batch::range range, outgoing& message) {
         for (std::size_t k = range.begin; k != range.end; ++k) {
             const std::size_t blocks = message.blocks.size();
             const std::size_t part = message.begin_part();
             try {
+                encoder to(message); // each part is read on its own: it must not refer to what came before
                 job_.encode_task(c.of(), k, to);
             } catch (...) {
                 message.cut_back(part, blocks);
@@ -160,8 +168,9 @@ private:
     /// The worker's socket is full: it may be that it waits for us to read.
     void wait_for_room() {
         if (worker_->has_died()) throw disconnected();
-        worker_->wait(std::nullopt, true);
+        worker_->wait(current_deadline(), true);
         read_messages();
+        check_deadline();
     }
 
     // --- the worker
@@ -170,6 +179,7 @@ private:
         if (worker_) return;
         auto fresh = worker_pool::instance().lease(options_.config, siblings_);
         const std::lock_guard lock(worker_mutex_);
+        starting_ = !fresh->greeted;
         worker_ = std::move(fresh);
     }
 
@@ -197,12 +207,14 @@ private:
     std::unique_ptr<worker_process> take_worker() {
         const std::lock_guard lock(worker_mutex_);
         ended_by_us_.store(false, std::memory_order_relaxed);
+        starting_ = false;
         return std::move(worker_);
     }
 
     void release_worker() {
         if (!worker_) return;
         if (options_.config.max_tasks && worker_->tasks_given >= options_.config.max_tasks) worker_->reusable = false;
+        worker_->link().shared_out().trim();
         worker_pool::instance().give_back(take_worker());
     }
 
@@ -255,6 +267,10 @@ private:
             throw backend_error("joblot: a worker process runs another build of the program; was the executable "
                                 "replaced, or is it started by a launcher that changes it?");
         worker_->greeted = true;
+        {
+            const std::lock_guard lock(worker_mutex_);
+            starting_ = false;
+        }
         if (!hello.failed) return;
         decoder from(message);
         const std::exception_ptr why = decode_exception(from, "process " + std::to_string(worker_->pid()));
@@ -293,16 +309,14 @@ private:
 
     void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from) {
         if (kind == task_result_kind::skipped) return;
-        if (kind == task_result_kind::exception) {
-            task_failed(c, k, decode_exception(from, "process " + std::to_string(worker_->pid())), true);
-            return;
-        }
-        if (kind != task_result_kind::value)
+        if (kind != task_result_kind::value && kind != task_result_kind::exception)
             throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
         try {
+            if (kind == task_result_kind::exception)
+                std::rethrow_exception(decode_exception(from, "process " + std::to_string(worker_->pid())));
             job_.decode_result(c.of(), k, from);
             c.note_done(k);
-        } catch (...) {
+        } catch (...) { // the task's own, or that of what was to be rebuilt
             task_failed(c, k, std::current_exception(), true);
         }
     }
@@ -429,15 +443,16 @@ private:
     const std::optional<std::chrono::nanoseconds> timeout_;
     const code_location entry_;
 
-    std::deque<claimed_batch> claimed_; // the front one is at work, the other one waits at the worker
-    std::uint64_t sequence_ = 1;        // of the next request
-    std::chrono::nanoseconds last_took_{};
+    std::deque<claimed_batch> claimed_;                 // the front one is at work, the other one waits at the worker
+    std::uint64_t sequence_ = 1;                        // of the next request
+    std::optional<std::chrono::nanoseconds> last_took_; // by the batch before
     int deaths_without_task_ = 0;
     std::optional<std::uint64_t> timed_out_; // index of the task that the worker was ended for
     worker* seat_ = nullptr;
 
-    // Guards the pointer against `heed_limits`; this thread alone changes it, and may read it without.
+    // Guards the two below against `heed_limits`; this thread alone changes them, and may read them without.
     std::mutex worker_mutex_;
+    bool starting_ = false; // the worker has not greeted yet: it may be held up in `worker_init`
     std::unique_ptr<worker_process> worker_;
     std::atomic<bool> ended_by_us_{false}; // set by heed_limits; relaxed: read after the process has ended
 };

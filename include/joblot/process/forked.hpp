@@ -47,6 +47,7 @@ std::unique_ptr<worker_process> fork_worker_process(const worker_config& config,
         channel link(std::move(ends.socket[1]), std::move(ends.outbox), std::move(ends.inbox));
         auto& board = *std::launder(reinterpret_cast<task_board*>(ends.board_memory.data()));
         channel_sink sink(link, board);
+        if (config.memory_limit) sink.memory_is_limited();
         if (config.init) config.init();
         body(board, sink);
         status = 0;

@@ -41,7 +41,25 @@ public:
         });
     }
 
+    /// Gives back what large results needed, if they have been read.
+    void trim() noexcept {
+        link_.shared_out().release(board_.consumed.load(std::memory_order_acquire));
+        link_.shared_out().trim();
+    }
+
+    /// To be called when memory was limited: from now on a task that reaches the limit ends the process.
+    void memory_is_limited() { reserve_ = std::make_unique<std::byte[]>(reserve_size); }
+    bool out_of_memory() noexcept override {
+        const bool limited = reserve_ != nullptr;
+        reserve_.reset();
+        return limited;
+    }
+    void end_process() noexcept override { ::_exit(1); }
+
 private:
+    static constexpr std::size_t reserve_size = 1U << 20; ///< far more than the message takes
+
+    std::unique_ptr<std::byte[]> reserve_; // null: memory is not limited
     channel& link_;
     task_board& board_;
     std::uint64_t sent_ = 0;
@@ -121,6 +139,7 @@ public:
                 if (link_.frame().kind() == frame_kind::quit) return;
                 handle();
                 link_.next_frame();
+                sink_.trim();
             }
         } catch (const disconnected&) { // the owner has gone
         } catch (const std::exception& e) {
@@ -142,6 +161,7 @@ private:
         link_.next_frame();
         process_level() = setup.level;
         limit_memory(setup.memory_limit);
+        if (setup.memory_limit) sink_.memory_is_limited();
         outgoing hello;
         hello.put(worker_hello{});
         worker_hello content{.version = protocol_version, .pid = ::getpid(), .build = main_module().id};

@@ -7,12 +7,16 @@
 
 #include <cereal/cereal.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace joblot::detail {
 
@@ -45,7 +49,8 @@ void encode(encoder& to, const T& value);
 template <class T>
 T decode(decoder& from);
 
-/// Writes values into a message. For one thread.
+/// Writes values into a message. For one thread, and for one part of a message if it has parts: each is read on its
+/// own, and knows no shared pointer and no class version of another one.
 class encoder : public cereal::OutputArchive<encoder, cereal::AllowEmptyClassElision> {
     using base = cereal::OutputArchive<encoder, cereal::AllowEmptyClassElision>;
 
@@ -54,6 +59,18 @@ public:
 
     [[nodiscard]] outgoing& message() noexcept { return to_; }
     [[nodiscard]] int& depth() noexcept { return depth_; }
+
+    /// The number of a shared object, and whether the object must follow. Number 0: it is not known again later.
+    std::pair<std::uint32_t, bool> shared_number(const std::shared_ptr<const void>& object, const void* type) {
+        const std::uint32_t n = this->registerSharedPointer(object); // 1, 2, and so on
+        const std::uint32_t number = n & ~cereal::detail::msb_32bit;
+        if (n & cereal::detail::msb_32bit) {
+            shared_types_.push_back(type);
+            return {number, true};
+        }
+        if (shared_types_[number - 1] == type) return {number, false};
+        return {0, true}; // another object at the same address: the first member of one
+    }
 
     /// A contiguous block of memory.
     void block(const void* data, std::size_t size, std::size_t alignment) {
@@ -80,15 +97,34 @@ public:
     /// Writes a value by its user's own functions. What they hand on may be a temporary.
     template <class T>
     void by_user(const T& value) {
-        ++in_user_code_;
-        base::operator()(value);
-        --in_user_code_;
+        passing([&] { base::operator()(value); });
+    }
+    /// Writes what will not be there any more when the message is sent.
+    template <class Write>
+    void passing(Write write) {
+        struct back {
+            int& n;
+            ~back() { --n; }
+        } const at_end{++in_user_code_};
+        write();
     }
 
 private:
     template <class T>
     void one(const T& value) {
         encode(*this, value);
+    }
+    template <class T, std::size_t N>
+    void one(const T (&values)[N]) {
+        for (const T& value : values) one(value);
+    }
+    template <class T>
+    void one(const cereal::DeferredData<T>& later) { // nothing of ours needs to come later
+        one(later.value);
+    }
+    template <class T>
+    void one(const cereal::virtual_base_class<T>& part) {
+        base_part(*part.base_ptr);
     }
     template <class T>
     void one(const cereal::NameValuePair<T>& pair) {
@@ -105,12 +141,16 @@ private:
     }
     template <class T>
     void one(const cereal::base_class<T>& part) {
-        by_user(*part.base_ptr);
+        base_part(*part.base_ptr);
     }
+
+    template <class T>
+    void base_part(const T& part);
 
     outgoing& to_;
     int depth_ = 0;
-    int in_user_code_ = 0;
+    int in_user_code_ = 0;                  // or in what passes otherwise
+    std::vector<const void*> shared_types_; // by number, less one
 };
 
 /// Reads values from a message. For one thread. Broadcast values are looked up by their number.
@@ -127,6 +167,21 @@ public:
     [[nodiscard]] int& depth() noexcept { return depth_; }
     [[nodiscard]] std::shared_ptr<segment> image(std::uint64_t id) const {
         return find_ && *find_ ? (*find_)(id) : nullptr;
+    }
+
+    /// The next shared object begins. False where that should not be this number.
+    [[nodiscard]] bool expect_shared(std::uint32_t number) {
+        if (number != 0) shared_.emplace_back();
+        return number == 0 || number == shared_.size();
+    }
+    /// It was read.
+    void keep_shared(std::uint32_t number, std::shared_ptr<void> object, const void* type) {
+        if (number != 0) shared_[number - 1] = {std::move(object), type};
+    }
+    /// Null where none of this type has the number.
+    [[nodiscard]] std::shared_ptr<void> shared(std::uint32_t number, const void* type) const {
+        if (number == 0 || number > shared_.size() || shared_[number - 1].second != type) return nullptr;
+        return shared_[number - 1].first;
     }
 
     template <class... Ts>
@@ -164,9 +219,17 @@ private:
         one(pair.value);
     }
     template <class T>
+    void one(cereal::DeferredData<T>& later) {
+        one(later.value);
+    }
+    template <class T>
+    void one(cereal::virtual_base_class<T>& part) {
+        base_part(*part.base_ptr);
+    }
+    template <class T>
     void one(cereal::SizeTag<T>& tag) {
         const auto size = from_.get<std::uint64_t>("a size");
-        if (size > from_.remaining()) from_.fail("a size is larger than the message", "a size");
+        if (size > from_.remaining_with_blocks()) from_.fail("a size is larger than the message", "a size");
         tag.size = static_cast<std::remove_reference_t<decltype(tag.size)>>(size);
     }
     template <class T>
@@ -174,16 +237,43 @@ private:
         if (from_.get<std::uint64_t>("a size") != data.size)
             from_.fail("a block of data has another size than expected", "binary data");
         const auto size = static_cast<std::size_t>(data.size);
-        if (size) std::memcpy(data.data, from_.take_block(size, stream_alignment, "binary data").data(), size);
+        const bytes_view bytes = from_.take_block(size, stream_alignment, "binary data"); // empty ones are aligned, too
+        if (size) std::memcpy(data.data, bytes.data(), size);
     }
     template <class T>
     void one(cereal::base_class<T>& part) {
-        by_user(*part.base_ptr);
+        base_part(*part.base_ptr);
     }
+
+    template <class T>
+    void base_part(T& part);
 
     incoming from_;
     const image_finder* find_;
     int depth_ = 0;
+    std::vector<std::pair<std::shared_ptr<void>, const void*>> shared_; // and their types; by number, less one
 };
 
+// What cereal itself hands on: a class's version, and the values of `save_minimal`.
+template <class T>
+void save(encoder& to, const cereal::NameValuePair<T>& pair) {
+    to(pair);
+}
+template <class T>
+void load(decoder& from, cereal::NameValuePair<T>& pair) {
+    from(pair);
+}
+template <class T>
+    requires(std::is_arithmetic_v<T> || std::same_as<T, std::string>)
+void save(encoder& to, const T& value) {
+    to(value);
+}
+template <class T>
+    requires(std::is_arithmetic_v<T> || std::same_as<T, std::string>)
+void load(decoder& from, T& value) {
+    from(value);
+}
+
 } // namespace joblot::detail
+
+CEREAL_SETUP_ARCHIVE_TRAITS(joblot::detail::decoder, joblot::detail::encoder)

@@ -23,7 +23,8 @@ struct run_request {
     std::int64_t timeout = 0;       ///< for each task, in nanoseconds; 0: none
     std::int32_t depth = 0;         ///< how many calls the tasks are nested in
     std::int32_t inner_threads = 0; ///< `inner_max_num_threads`; 0: not set
-    std::uint64_t unused = 0;
+    std::uint32_t one_by_one = 0;   ///< 1: somebody waits for each single result
+    std::uint32_t unused = 0;
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,13 +26,17 @@ class results_sink {
 public:
     /// Sends a `results` message; everything that it refers to may be gone afterwards.
     virtual void send_results(const outgoing& message) = 0;
+    /// A task ran out of memory. Frees what was kept for telling so. True when no other task had better run in this
+    /// process, as what the task has leaked is not there for them; `end_process` is called next then.
+    virtual bool out_of_memory() noexcept { return false; }
+    virtual void end_process() noexcept {}
 
 protected:
     ~results_sink() = default;
 };
 
-/// Collects the results of one request and hands them on: large ones at once, as what they refer to goes away; small
-/// ones together, but none later than some milliseconds after it is there.
+/// Collects the results of one request and hands them on: large ones at once, as what they refer to goes away; where a
+/// reader waits for each, one by one; else together, those of slow tasks as they come.
 class results_writer final : public result_listener {
     using clock = task_context::clock;
 
@@ -39,8 +44,8 @@ public:
     static constexpr std::chrono::milliseconds longest_wait{5};
     static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
 
-    results_writer(results_sink& sink, std::uint64_t sequence) : sink_(sink), to_(message_) {
-        head_.sequence = sequence;
+    results_writer(results_sink& sink, const run_request& request) : sink_(sink), one_by_one_(request.one_by_one) {
+        head_.sequence = request.sequence;
         begin_message();
     }
 
@@ -48,17 +53,17 @@ public:
     encoder& begin_result() {
         blocks_before_ = message_.blocks.size();
         part_at_ = message_.begin_part();
-        return to_;
+        return to_.emplace(message_); // each part is read on its own: it must not refer to what came before
     }
     void result_written() override { end_result(task_result_kind::value); }
     void result_failed(const std::exception_ptr& error) {
         if (part_at_ == nowhere) begin_result(); // the value was sent already, and its destructor threw
         message_.cut_back(part_at_ + sizeof(part_header), blocks_before_);
         try {
-            encode_exception(to_, error);
+            encode_exception(to_.emplace(message_), error);
         } catch (...) { // a registered type whose own functions throw
             message_.cut_back(part_at_ + sizeof(part_header), blocks_before_);
-            encode_exception(to_,
+            encode_exception(to_.emplace(message_),
                              std::make_exception_ptr(serialization_error("joblot: what a task threw cannot be sent: " +
                                                                              describe_current_exception().second,
                                                                          "an exception")));
@@ -72,6 +77,10 @@ public:
     /// Whether a result was written since the last `begin_result`.
     [[nodiscard]] bool has_written() const noexcept { return part_at_ == nowhere; }
 
+    /// Sends what is there so far.
+    void flush() {
+        if (head_.count != 0) send();
+    }
     /// Sends what is left.
     void finish() {
         head_.last = 1;
@@ -93,7 +102,8 @@ private:
         message_.end_part(part_at_, blocks_before_, static_cast<std::uint32_t>(kind));
         part_at_ = nowhere;
         ++head_.count;
-        if (!message_.blocks.empty() || message_.stream.size() > most_bytes || clock::now() - last_sent_ > longest_wait)
+        if (one_by_one_ || !message_.blocks.empty() || message_.stream.size() > most_bytes ||
+            clock::now() - last_sent_ > longest_wait)
             send();
     }
 
@@ -105,8 +115,9 @@ private:
     }
 
     results_sink& sink_;
+    const bool one_by_one_;
     outgoing message_;
-    encoder to_;
+    std::optional<encoder> to_;
     run_results head_{};
     std::size_t part_at_ = nowhere;
     std::size_t blocks_before_ = 0;
@@ -165,7 +176,7 @@ private:
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
 void run_tasks(const run_request& request, task_board& board, results_sink& sink, RunOne run_one) {
-    results_writer writer(sink, request.sequence);
+    results_writer writer(sink, request);
     {
         worker_seat seat(board, request.worker_id, request.depth,
                          request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
@@ -177,6 +188,13 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
             encoder& to = writer.begin_result();
             try {
                 run_one(k, to, writer);
+            } catch (const std::bad_alloc&) {
+                const bool ends = sink.out_of_memory();
+                if (!writer.has_written()) writer.result_failed(std::current_exception());
+                if (!ends) continue;
+                seat.stop(); // the task has been answered for: it is not to blame for the end of the process
+                writer.flush();
+                sink.end_process();
             } catch (...) {
                 if (!writer.has_written()) writer.result_failed(std::current_exception());
             }
@@ -192,6 +210,8 @@ inline void run_request_message(incoming message, const decoder::image_finder& f
                                 results_sink& sink) {
     const auto request = message.get<run_request>("the head of a batch");
     const runner_entry& runner = runner_entry::at(request.runner);
+    if (request.count > message.remaining() / sizeof(part_header))
+        message.fail("more tasks than parts", "the head of a batch");
     run_tasks(request, board, sink, [&](std::uint32_t, encoder& to, results_writer& writer) {
         std::uint32_t mark = 0;
         decoder from(message.part(mark), &find);

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -75,7 +76,13 @@ void encode_elements(encoder& to, const T& value) {
     else
         n = static_cast<std::size_t>(std::ranges::distance(value));
     to.message().put(static_cast<std::uint64_t>(n));
-    for (const auto& element : value) encode<std::remove_cvref_t<decltype(element)>>(to, element);
+    for (auto&& element : value) {
+        const auto write = [&] { encode<std::remove_cvref_t<decltype(element)>>(to, element); };
+        if constexpr (std::is_reference_v<std::ranges::range_reference_t<const T>>)
+            write();
+        else
+            to.passing(write); // the range makes its elements as they are asked for
+    }
 }
 
 template <class T>
@@ -86,12 +93,16 @@ void encode_block(encoder& to, const T& value) {
     to.block(n ? std::to_address(std::ranges::begin(value)) : nullptr, n * sizeof(element), alignof(element));
 }
 
+inline constexpr std::uint32_t first_time = 1U << 31; // the object itself follows
+template <class T>
+inline constexpr char type_mark = 0; // its address stands for the type
+
 template <class T>
 void encode_shared(encoder& to, const T& pointer) {
-    const std::uint32_t number =
-        to.registerSharedPointer(std::const_pointer_cast<std::remove_const_t<typename T::element_type>>(pointer));
-    to.message().put(number);
-    if (number & cereal::detail::msb_32bit) encode(to, *pointer); // the first time; null is number 0
+    if (!pointer) return to.message().put(std::uint32_t{0});
+    const auto [number, first] = to.shared_number(pointer, &type_mark<std::remove_const_t<typename T::element_type>>);
+    to.message().put(first ? number | first_time : number);
+    if (first) encode(to, *pointer);
 }
 
 template <class T>
@@ -134,6 +145,7 @@ void encode(encoder& to, const T& value) {
     } else {
         const nesting<encoder> deeper(to, name_for_errors<T>());
         if constexpr (how == way::user) {
+            to.message().put(std::uint8_t{0}); // its functions may write nothing
             to.by_user(value);
         } else if constexpr (how == way::sequence) {
             encode_elements(to, value);
@@ -155,7 +167,8 @@ void encode(encoder& to, const T& value) {
         } else if constexpr (how == way::adaptor) {
             encode(to, adaptor_inside<T>::of(value));
         } else if constexpr (how == way::fields) {
-            boost::pfr::for_each_field(value, [&](const auto& field) { encode(to, field); });
+            with_fields<plain_field_count<T>()>(
+                value, [&](const auto&... f) { (encode<std::remove_cvref_t<decltype(f)>>(to, f), ...); });
         }
     }
 }
@@ -237,16 +250,14 @@ T decode_shared(decoder& from) {
     using element = std::remove_const_t<typename T::element_type>;
     const auto number = from.message().get<std::uint32_t>(name_for_errors<T>());
     if (number == 0) return nullptr;
-    if (number & cereal::detail::msb_32bit) {
+    if (number & first_time) {
+        if (!from.expect_shared(number & ~first_time)) from.message().fail("a wrong number", name_for_errors<T>());
         auto fresh = std::make_shared<element>(decode<element>(from));
-        from.registerSharedPointer(number, fresh);
+        from.keep_shared(number & ~first_time, fresh, &type_mark<element>);
         return fresh;
     }
-    try {
-        return std::static_pointer_cast<element>(from.getSharedPointer(number));
-    } catch (const cereal::Exception&) {
-        from.message().fail("a shared pointer to nothing that came before", name_for_errors<T>());
-    }
+    if (auto known = std::static_pointer_cast<element>(from.shared(number, &type_mark<element>))) return known;
+    from.message().fail("a shared pointer to nothing that came before", name_for_errors<T>());
 }
 
 template <class T>
@@ -261,9 +272,9 @@ T decode_handle(decoder& from) {
     })));
 }
 
-template <class T, std::size_t... I>
-T decode_fields(decoder& from, std::index_sequence<I...>) {
-    return T{decode<boost::pfr::tuple_element_t<I, T>>(from)...}; // braces: in this order
+template <class T, class... F>
+T decode_fields(decoder& from, std::type_identity<std::tuple<F...>>) {
+    return T{decode<std::remove_cv_t<F>>(from)...}; // braces: in this order
 }
 template <class T, std::size_t... I>
 T decode_tuple(decoder& from, std::index_sequence<I...>) {
@@ -293,7 +304,10 @@ T decode(decoder& from) {
         member_function_bits bits{};
         bits.adjustment = in.get<std::ptrdiff_t>(type);
         bits.function = in.get<std::uintptr_t>(type);
-        if (bits.function == 0) bits.function = decode_function(from);
+        if (bits.function == 0)
+            bits.function = decode_function(from);
+        else if (bits.function % 2 == 0)
+            in.fail("not a virtual function", type);
         return std::bit_cast<T>(bits);
     } else if constexpr (how == way::block) {
         return decode_block<T>(from);
@@ -313,6 +327,7 @@ T decode(decoder& from) {
     } else {
         const nesting<decoder> deeper(from, type);
         if constexpr (how == way::user) {
+            static_cast<void>(in.get<std::uint8_t>(type));
             T value;
             from.by_user(value);
             return value;
@@ -328,10 +343,27 @@ T decode(decoder& from) {
             T value;
             adaptor_inside<T>::of(value) = decode<typename T::container_type>(from);
             return value;
-        } else if constexpr (how == way::fields) {
-            return decode_fields<T>(from, std::make_index_sequence<boost::pfr::tuple_size_v<T>>());
+        } else {
+            static_assert(how == way::fields);
+            return decode_fields<T>(from, std::type_identity<field_types<T>>());
         }
     }
+}
+
+// A base class need not be one that a value can be made of: it may be abstract.
+template <class T>
+void encoder::base_part(const T& part) {
+    if constexpr (has_cereal_functions<T>)
+        by_user(part);
+    else
+        encode(*this, part);
+}
+template <class T>
+void decoder::base_part(T& part) {
+    if constexpr (has_cereal_functions<T>)
+        by_user(part);
+    else
+        part = decode<T>(*this);
 }
 
 // --- broadcast values that came from another process

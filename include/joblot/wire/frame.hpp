@@ -122,7 +122,7 @@ public:
     static constexpr std::uint64_t most_blocks = 1U << 20;
     static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 46;
     static constexpr std::uint64_t most_images = 64;
-    static constexpr std::size_t kept_memory = 1U << 20; // between frames
+    static constexpr std::size_t kept_memory = 32U << 20; // between frames: to take it anew costs more than the copy
 
     /// Takes some bytes of the stream, up to the end of the frame. @return How many were taken.
     /// @throws serialization_error where they are no frame.

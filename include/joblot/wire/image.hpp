@@ -25,7 +25,7 @@ inline std::uint64_t fresh_image_id() noexcept {
 
 /// Called with the number of a broadcast value that nobody has a handle of any more; set by the engine that gave it
 /// away.
-inline std::atomic<void (*)(std::uint64_t)>& image_forgetter() noexcept {
+[[gnu::visibility("default")]] inline std::atomic<void (*)(std::uint64_t)>& image_forgetter() noexcept {
     static constinit std::atomic<void (*)(std::uint64_t)> forget{nullptr};
     return forget;
 }

@@ -3,16 +3,14 @@
 #pragma once
 
 #include <joblot/broadcast.hpp>
+#include <joblot/wire/fields.hpp>
+#include <joblot/wire/shape.hpp>
 
 #include <cereal/cereal.hpp>
-
-#include <boost/pfr/core.hpp>
 
 #include <array>
 #include <concepts>
 #include <cstddef>
-#include <functional>
-#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <ranges>
@@ -23,144 +21,6 @@
 #include <variant>
 
 namespace joblot::detail {
-
-// --- what a type is, as far as its name and shape tell
-
-/// `T` as the compiler spells it, with what the compiler puts around it.
-template <class T>
-constexpr std::string_view spelled() noexcept {
-    constexpr std::string_view text = __PRETTY_FUNCTION__;
-    return text.substr(text.find("T = ") + 4);
-}
-
-template <class T>
-inline constexpr bool is_std_type = spelled<T>().starts_with("std::") || spelled<T>().starts_with("__gnu_cxx::");
-
-template <class T>
-inline constexpr bool is_type_template = false;
-template <template <class...> class C, class... Args>
-inline constexpr bool is_type_template<C<Args...>> = true;
-
-/// Lambdas with captures. They may hold references, which nobody can see from outside.
-template <class T>
-inline constexpr bool is_closure_with_captures =
-    std::is_class_v<T> && !std::is_empty_v<T> && !std::is_aggregate_v<T> && !is_type_template<T> &&
-    (spelled<T>().find("<lambda") != std::string_view::npos || spelled<T>().find("(lambda") != std::string_view::npos ||
-     spelled<T>().find("'lambda") != std::string_view::npos);
-
-/// Views of memory that belongs to somebody else, and other things that are pointers in disguise.
-template <class T>
-inline constexpr bool is_disguised_pointer =
-    std::is_class_v<T> &&
-    (std::input_or_output_iterator<T> || (std::ranges::range<T> && std::ranges::borrowed_range<T>) ||
-     requires(const T& t) { t.category(); });
-template <class T>
-inline constexpr bool is_disguised_pointer<std::reference_wrapper<T>> = true;
-template <class T>
-inline constexpr bool is_disguised_pointer<std::initializer_list<T>> = true;
-
-// --- whether an aggregate holds pointers: it can be initialised from values that convert to anything but pointers
-
-// Converts to whatever cannot be opened into parts of its own; aggregates take the parts one by one (brace elision).
-template <bool PointersToo>
-struct any_leaf {
-    template <class T>
-        requires(!std::is_aggregate_v<T> && !is_closure_with_captures<T> && !is_disguised_pointer<T> &&
-                 (PointersToo || !(std::is_pointer_v<T> || std::is_null_pointer_v<T>)))
-    operator T() const noexcept;
-};
-
-template <class T, class Leaf, std::size_t... I>
-constexpr bool takes_leaves(std::index_sequence<I...>) {
-    return requires { T{(static_cast<void>(I), Leaf())...}; };
-}
-
-/// How many leaves an aggregate has, counted up from the largest number that is known to fit.
-template <class T, std::size_t Low, std::size_t High>
-constexpr std::size_t leaf_count() {
-    if constexpr (High - Low <= 1) {
-        return Low;
-    } else {
-        constexpr std::size_t middle = Low + (High - Low) / 2;
-        if constexpr (takes_leaves<T, any_leaf<true>>(std::make_index_sequence<middle>()))
-            return leaf_count<T, middle, High>();
-        else
-            return leaf_count<T, Low, middle>();
-    }
-}
-
-/// For trivially copyable aggregates. Ones too large to look into, or that cannot be made from their parts, are taken
-/// for free of pointers only where they could not hold one for their alignment.
-template <class T>
-constexpr bool holds_pointers() {
-    if constexpr (alignof(T) < alignof(void*) || sizeof(T) < sizeof(void*)) {
-        return false;
-    } else if constexpr (sizeof(T) > 4096) {
-        return !takes_leaves<T, any_leaf<false>>(std::make_index_sequence<1>());
-    } else {
-        constexpr std::size_t leaves = leaf_count<T, 0, sizeof(T) + 1>();
-        return leaves == 0 || !takes_leaves<T, any_leaf<false>>(std::make_index_sequence<leaves>());
-    }
-}
-
-// --- whether an aggregate is one that its fields can be named of: no C arrays, no base classes
-
-struct any_value {
-    template <class T>
-    operator T() const noexcept;
-};
-// Converts to base classes of T only.
-template <class T>
-struct any_base {
-    template <class B>
-        requires(std::is_base_of_v<B, T> && !std::same_as<B, T>)
-    operator B() const noexcept;
-};
-
-template <class T, std::size_t Low, std::size_t High>
-constexpr std::size_t initializer_count() {
-    if constexpr (High == Low) {
-        return Low;
-    } else {
-        constexpr auto takes = []<std::size_t... I>(std::index_sequence<I...>) {
-            return requires { T{(static_cast<void>(I), any_value())...}; };
-        };
-        if constexpr (takes(std::make_index_sequence<High>()))
-            return High;
-        else
-            return initializer_count<T, Low, High - 1>();
-    }
-}
-
-/// Whether two values in braces of their own can stand after `Before` values, and `After` more behind them.
-template <class T, std::size_t Before, std::size_t After>
-constexpr bool takes_pair_in_braces() {
-    return []<std::size_t... B, std::size_t... A>(std::index_sequence<B...>, std::index_sequence<A...>) {
-        return requires {
-            T{(static_cast<void>(B), any_value())...,
-              {any_value(), any_value()},
-              (static_cast<void>(A), any_value())...};
-        };
-    }(std::make_index_sequence<Before>(), std::make_index_sequence<After>());
-}
-
-/// An array takes one value for each element where it has no braces, so with braces it takes the place of several.
-template <class T, std::size_t N, std::size_t... I>
-constexpr bool has_c_array(std::index_sequence<I...>) {
-    return ((takes_pair_in_braces<T, I, 0>() && !takes_pair_in_braces<T, I, N - I - 1>()) || ...);
-}
-
-inline constexpr std::size_t most_fields = 64;
-
-/// For aggregates. What Boost.PFR cannot take apart must not reach it: its error would be every user's.
-template <class T>
-constexpr bool has_plain_fields() {
-    constexpr std::size_t n = initializer_count<T, 0, most_fields + 1>();
-    if constexpr (n == 0 || n > most_fields || requires { T{any_base<T>()}; })
-        return false;
-    else
-        return !has_c_array<T, n>(std::make_index_sequence<n>());
-}
 
 // --- user types with cereal's functions
 
@@ -219,21 +79,63 @@ enum class way {
     fields           ///< an aggregate: field by field
 };
 
-template <class T>
+// `Outer` are the aggregates that a type is part of, so that a tree's nodes, which hold nodes, have an end: a type
+// travels if it does as long as its own parts of the same type do.
+template <class T, class... Outer>
 constexpr way way_of();
-template <class T>
-inline constexpr way way_v = way_of<std::remove_cv_t<T>>();
-template <class T>
-inline constexpr bool travels = way_v<T> != way::none;
+template <class T, class... Outer>
+inline constexpr way way_v = way_of<std::remove_cv_t<T>, Outer...>();
+
+template <class T, class... Outer>
+constexpr bool travels_within() {
+    if constexpr ((std::same_as<std::remove_cv_t<T>, Outer> || ...))
+        return true;
+    else
+        return way_v<T, Outer...> != way::none;
+}
+template <class T, class... Outer>
+inline constexpr bool travels = travels_within<T, Outer...>();
+
+template <class T, class... Outer>
+constexpr bool raw_within() {
+    if constexpr ((std::same_as<std::remove_cv_t<T>, Outer> || ...))
+        return false; // what holds more of its own kind does so by a container or a pointer
+    else
+        return way_v<T, Outer...> == way::raw || way_v<T, Outer...> == way::empty;
+}
+template <class T, class... Outer>
+inline constexpr bool is_raw = raw_within<T, Outer...>();
 
 template <class T>
-inline constexpr bool is_raw = way_v<T> == way::raw || way_v<T> == way::empty;
+constexpr bool is_plain_leaf() {
+    return is_raw<T>;
+}
 
 /// Whether all type arguments of a standard template travel; its allocators and comparators are empty and do.
-template <class T>
+template <class T, class... Outer>
 inline constexpr bool arguments_travel = true;
-template <template <class...> class C, class... Args>
-inline constexpr bool arguments_travel<C<Args...>> = ((travels<Args> || std::is_empty_v<Args>) && ...);
+template <template <class...> class C, class... Args, class... Outer>
+inline constexpr bool arguments_travel<C<Args...>, Outer...> =
+    ((travels<Args, Outer...> || std::is_empty_v<Args>) && ...);
+
+template <class T, class... Outer>
+inline constexpr bool arguments_are_raw = true;
+template <template <class...> class C, class... Args, class... Outer>
+inline constexpr bool arguments_are_raw<C<Args...>, Outer...> =
+    ((is_raw<Args, Outer...> || std::is_empty_v<Args>) && ...);
+
+// A comparator or a hash is made anew on the other side: one with a state of its own would be another one there.
+template <class T>
+inline constexpr bool rules_travel = [] {
+    bool all = true;
+    if constexpr (requires { typename T::key_compare; })
+        all = std::is_empty_v<typename T::key_compare>;
+    else if constexpr (requires { typename T::value_compare; }) // of a priority queue
+        all = std::is_empty_v<typename T::value_compare>;
+    if constexpr (requires { typename T::hasher; })
+        all = std::is_empty_v<typename T::hasher> && std::is_empty_v<typename T::key_equal>;
+    return all;
+}();
 
 template <class T>
 inline constexpr bool is_std_pair = false;
@@ -295,10 +197,10 @@ template <class C>
 inline constexpr bool made_from_elements =
     std::constructible_from<C, std::move_iterator<element_of<C>*>, std::move_iterator<element_of<C>*>>;
 
-template <class C>
+template <class C, class... Outer>
 inline constexpr bool made_from_block = [] {
     using element = std::remove_cv_t<typename C::value_type>;
-    return std::ranges::contiguous_range<const C> && is_raw<element> && !std::same_as<element, bool> &&
+    return std::ranges::contiguous_range<const C> && is_raw<element, Outer...> && !std::same_as<element, bool> &&
            (std::constructible_from<C, const element*, const element*> ||
             std::constructible_from<C, const element*, std::size_t>);
 }();
@@ -309,56 +211,71 @@ concept container_adaptor = is_std_type<T> && !std::ranges::range<T> && requires
     t.pop();
 } && container<typename T::container_type>;
 
-template <class T>
+template <class T, class... Outer>
 constexpr way way_of_container() {
     if constexpr (path_like<T>)
         return way::text;
-    else if constexpr (!travels<element_of<T>> || !arguments_travel<T>)
+    else if constexpr (!travels<element_of<T>, Outer...> || !arguments_travel<T, Outer...> || !rules_travel<T>)
         return way::none;
-    else if constexpr (made_from_block<T>)
+    else if constexpr (made_from_block<T, Outer...>)
         return way::block;
     else
         return made_from_elements<T> ? way::sequence : way::none;
 }
 
-template <class T, std::size_t... I>
-constexpr bool fields_travel(std::index_sequence<I...>) {
-    return (travels<boost::pfr::tuple_element_t<I, T>> && ...);
-}
+template <class Fields, class... Outer>
+inline constexpr bool all_travel = false;
+template <class... F, class... Outer>
+inline constexpr bool all_travel<std::tuple<F...>, Outer...> = (travels<F, Outer...> && ...);
 
 template <class T>
+constexpr bool is_raw_aggregate() {
+    if constexpr (!std::is_trivially_copyable_v<T>)
+        return false;
+    else if constexpr (is_std_array<T>)
+        return is_raw<typename T::value_type>;
+    else
+        return !holds_pointers<T>();
+}
+
+template <class T, class... Outer>
 constexpr way way_of_aggregate() {
-    if constexpr (std::is_trivially_copyable_v<T>) {
-        if constexpr (is_std_array<T>) return is_raw<typename T::value_type> ? way::raw : way::none;
-        return holds_pointers<T>() ? way::none : way::raw;
+    if constexpr (is_raw_aggregate<T>()) {
+        return way::raw;
     } else if constexpr (is_std_array<T>) {
-        return travels<typename T::value_type> ? way::array : way::none;
-    } else if constexpr (!std::is_move_constructible_v<T> || !has_plain_fields<T>()) {
+        return travels<typename T::value_type, Outer...> ? way::array : way::none;
+    } else if constexpr (!std::is_move_constructible_v<T> || plain_field_count<T>() == 0) {
         return way::none;
     } else {
-        return fields_travel<T>(std::make_index_sequence<boost::pfr::tuple_size_v<T>>()) ? way::fields : way::none;
+        return all_travel<field_types<T>, Outer..., T> ? way::fields : way::none;
     }
 }
 
-template <class T>
+template <class T, class... Outer>
 constexpr way way_of_std_template() {
-    if constexpr (!arguments_travel<T>) return way::none;
-    // never raw: a map's pairs have const keys, and are trivially copyable where a decoded pair is not
-    if constexpr (is_std_pair<T>) return way::pair;
-    if constexpr (is_std_tuple<T>) return way::tuple;
-    if constexpr (std::is_trivially_copyable_v<T>) return way::raw;
-    if constexpr (optional_like<T>) return way::optional;
-    if constexpr (is_std_variant<T>) return way::variant;
-    if constexpr (is_unique_pointer<T>) return way::pointer;
-    if constexpr (is_shared_pointer<T>) return way::shared;
-    if constexpr (container_adaptor<T>) return way::adaptor;
-    return way::none;
+    if constexpr (!arguments_travel<T, Outer...> || !rules_travel<T>) {
+        return way::none;
+    } else {
+        // never raw: a map's pairs have const keys, and are trivially copyable where a decoded pair is not
+        if constexpr (is_std_pair<T>) return way::pair;
+        if constexpr (is_std_tuple<T>) return way::tuple;
+        // nor these: what says which value is there must be checked
+        if constexpr (is_std_variant<T>) return way::variant;
+        if constexpr (optional_like<T>) return way::optional;
+        if constexpr (std::is_trivially_copyable_v<T>) {
+            if constexpr (arguments_are_raw<T, Outer...>) return way::raw;
+        }
+        if constexpr (is_unique_pointer<T>) return way::pointer;
+        if constexpr (is_shared_pointer<T>) return way::shared;
+        if constexpr (container_adaptor<T>) return way::adaptor;
+        return way::none;
+    }
 }
 
-template <class T>
+template <class T, class... Outer>
 constexpr way way_of_class() {
     if constexpr (is_broadcasted<T>)
-        return travels<typename T::value_type> ? way::handle : way::none;
+        return travels<typename T::value_type, Outer...> ? way::handle : way::none;
     else if constexpr (std::is_empty_v<T> && std::is_trivially_copyable_v<T>)
         return way::empty;
     else if constexpr (is_closure_with_captures<T>)
@@ -368,16 +285,19 @@ constexpr way way_of_class() {
     else if constexpr (is_disguised_pointer<T>)
         return way::none;
     else if constexpr (container<T> && !std::is_aggregate_v<T>)
-        return way_of_container<T>();
+        return way_of_container<T, Outer...>();
     else if constexpr (std::is_aggregate_v<T> && !std::is_union_v<T>)
-        return way_of_aggregate<T>();
+        return way_of_aggregate<T, Outer...>();
     else if constexpr (is_std_type<T> && is_type_template<T>)
-        return way_of_std_template<T>();
+        return way_of_std_template<T, Outer...>();
     else
-        return std::is_trivially_copyable_v<T> && !std::is_polymorphic_v<T> ? way::raw : way::none;
+        return std::is_trivially_copyable_v<T> && !std::is_polymorphic_v<T> && std::is_move_constructible_v<T> &&
+                       !may_hold_reference<T>
+                   ? way::raw
+                   : way::none;
 }
 
-template <class T>
+template <class T, class... Outer>
 constexpr way way_of() {
     if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_member_object_pointer_v<T>)
         return way::raw;
@@ -386,7 +306,7 @@ constexpr way way_of() {
     else if constexpr (std::is_member_function_pointer_v<T>)
         return way::member_function;
     else if constexpr (std::is_class_v<T> || std::is_union_v<T>)
-        return way_of_class<T>();
+        return way_of_class<T, Outer...>();
     else
         return way::none;
 }

@@ -115,6 +115,12 @@ public:
 
     [[nodiscard]] std::size_t position() const noexcept { return at_; }
     [[nodiscard]] std::size_t remaining() const noexcept { return stream_.size() - at_; }
+    /// The same, and what is in the blocks that were not read yet.
+    [[nodiscard]] std::size_t remaining_with_blocks() const noexcept {
+        std::size_t sum = remaining();
+        for (const bytes_view b : blocks_.subspan(next_block_)) sum += b.size();
+        return sum;
+    }
 
     /// @throws serialization_error where the message ends too early.
     bytes_view take(std::size_t size, const char* type) {
@@ -146,6 +152,8 @@ public:
     /// @param mark What the writer said of it.
     incoming part(std::uint32_t& mark) {
         const auto header = get<part_header>("the head of a part");
+        if (header.size % stream_alignment || at_ % stream_alignment)
+            fail("a part is not aligned", "a part of a message");
         const bytes_view stream = take(header.size, "a part of a message");
         if (header.blocks > blocks_.size() - next_block_) fail("blocks of data are missing", "a part of a message");
         const auto own = blocks_.subspan(next_block_, header.blocks);

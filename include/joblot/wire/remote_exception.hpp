@@ -6,9 +6,12 @@
 #include <joblot/table_mutex.hpp>
 #include <joblot/wire/codec.hpp>
 
+#include <any>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <functional>
+#include <ios>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -33,6 +36,7 @@ struct exception_codec {
     bool (*is)(const std::type_info&);
     void (*write)(encoder&, std::exception_ptr);
     std::exception_ptr (*read)(decoder&);
+    bool (*fits)(const std::exception_ptr&) = nullptr; ///< whether this one can be made again; null: all can
 };
 
 template <class E>
@@ -81,7 +85,7 @@ E same(E value) {
     return value;
 }
 
-// --- joblot's own and the one standard exception that is more than a text
+// --- joblot's own and the standard exceptions that are more than a text
 
 using remote_facts = std::tuple<std::string, std::string, std::string>;
 inline remote_facts facts_of_remote(const remote_error& e) { return {e.type_name(), e.text(), e.worker()}; }
@@ -114,6 +118,27 @@ inline serialization_error make_serialization(serialization_facts f) {
 }
 
 using system_facts = std::tuple<std::string, int, std::string>;
+inline const std::error_category* known_category(const std::string& name) {
+    for (const std::error_category* const c :
+         {&std::system_category(), &std::generic_category(), &std::iostream_category()}) {
+        if (name == c->name()) return c;
+    }
+    return nullptr;
+}
+inline std::error_code make_code(const std::string& category, int value) {
+    const std::error_category* const c = known_category(category);
+    return {value, c ? *c : std::generic_category()};
+}
+/// Codes of other libraries' categories would mean something else here.
+template <class E>
+bool has_known_category(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const E& e) {
+        return known_category(e.code().category().name()) != nullptr;
+    }
+}
+
 inline system_facts facts_of_system(const std::system_error& e) {
     std::string text = e.what(); // "text: message of the code"; the second part is made again
     const std::string message = ": " + e.code().message();
@@ -125,8 +150,20 @@ inline system_facts facts_of_system(const std::system_error& e) {
 }
 inline std::system_error make_system(system_facts f) {
     const auto& [category, value, text] = f;
-    const std::error_category& c = category == "system" ? std::system_category() : std::generic_category();
-    return text.empty() ? std::system_error(value, c) : std::system_error(value, c, text);
+    const std::error_code code = make_code(category, value);
+    return text.empty() ? std::system_error(code) : std::system_error(code, text);
+}
+
+inline system_facts facts_of_stream(const std::ios_base::failure& e) { return facts_of_system(e); }
+inline std::ios_base::failure make_stream(system_facts f) {
+    return std::ios_base::failure(std::get<2>(f), make_code(std::get<0>(f), std::get<1>(f)));
+}
+
+template <class E, class Facts, Facts (*Take)(const E&), E (*Make)(Facts)>
+exception_codec codec_by_code() {
+    exception_codec codec = codec_by_facts<E, Facts, Take, Make>();
+    codec.fits = has_known_category<E>;
+    return codec;
 }
 
 /// The process's table of exception types. Entries are added, never removed. Thread-safe.
@@ -157,6 +194,9 @@ public:
 private:
     exception_table()
         : codecs_{
+              codec_by_text<std::exception>(),
+              codec_by_text<std::bad_exception>(),
+              codec_by_text<std::bad_any_cast>(),
               codec_by_text<std::logic_error>(),
               codec_by_text<std::domain_error>(),
               codec_by_text<std::invalid_argument>(),
@@ -176,7 +216,8 @@ private:
               codec_by_text<std::bad_weak_ptr>(),
               codec_by_text<error>(),
               codec_by_text<backend_error>(),
-              codec_by_facts<std::system_error, system_facts, facts_of_system, make_system>(),
+              codec_by_code<std::system_error, system_facts, facts_of_system, make_system>(),
+              codec_by_code<std::ios_base::failure, system_facts, facts_of_stream, make_stream>(),
               codec_by_facts<remote_error, remote_facts, facts_of_remote, make_remote>(),
               codec_by_facts<timeout_error, timeout_facts, facts_of_timeout, make_timeout>(),
               codec_by_facts<worker_crashed, crash_facts, facts_of_crash, make_crash>(),
@@ -224,11 +265,14 @@ inline void encode_exception(encoder& to, const std::exception_ptr& error) {
         const std::type_info* const type = abi::__cxa_current_exception_type();
         std::optional<exception_codec> codec;
         if (type) codec = exception_table::instance().find(*type);
-        const auto [name, text] = describe_current_exception();
-        encode(to, codec ? codec->name : std::string());
-        encode(to, name);
-        encode(to, text);
-        if (codec) codec->write(to, error);
+        if (codec && codec->fits && !codec->fits(error)) codec.reset();
+        const auto description = describe_current_exception();
+        to.passing([&] { // texts are made here, and gone before the message is sent
+            encode(to, codec ? codec->name : std::string());
+            encode(to, description.first);
+            encode(to, description.second);
+            if (codec) codec->write(to, error);
+        });
     }
 }
 

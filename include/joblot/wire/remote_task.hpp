@@ -74,7 +74,7 @@ struct received<std::reference_wrapper<const T>, Parameter> {
     using value = T;
     static constexpr bool possible = travels<T>;
     static value read(decoder& from) { return decode<T>(from); }
-    static std::reference_wrapper<const T> pass(value& v) { return std::cref(v); }
+    static const T& pass(const value& v) { return v; }
 };
 /// A function that takes `std::span<const E>` reads a container's elements where they arrived.
 template <class Arg, class E>
@@ -86,6 +86,10 @@ struct received<Arg, std::span<const E>> {
     static value read(decoder& from) { return decode_view<E>(from, name_for_errors<Arg>()); }
     static value pass(value v) { return v; }
 };
+template <class T, class E>
+    requires(way_v<T> == way::block && std::same_as<std::remove_cv_t<typename T::value_type>, E> &&
+             alignof(E) <= stream_alignment)
+struct received<std::reference_wrapper<const T>, std::span<const E>> : received<T, std::span<const E>> {};
 
 template <class Arg>
 void encode_argument(encoder& to, const Arg& argument) {

@@ -117,7 +117,7 @@ public:
         std::memcpy(&head, map_.data(), sizeof head);
         const std::size_t size = map_.size();
         if (head.magic != magic || head.blocks > (size - sizeof head) / sizeof(place) || head.stream_at > size ||
-            head.stream_size > size - head.stream_at)
+            head.stream_at % block_alignment != 0 || head.stream_size > size - head.stream_at)
             broken();
         stream_ = {map_.data() + head.stream_at, static_cast<std::size_t>(head.stream_size)};
         for (std::size_t i = 0; i != head.blocks; ++i) {
