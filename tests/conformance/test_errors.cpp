@@ -277,6 +277,7 @@ TEST_CASE("[J25] the same object works after an error, and after any number of t
 
 TEST_CASE("[J26] with progress lines on, the task's own error comes out", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(1, 2, -1, 4);
     const int fails_at = GENERATE(0, 3);
     // verbose is high, but the lines go through a callback so that the test prints nothing itself

@@ -135,6 +135,8 @@ TEST_CASE("a task that ends its worker fails alone, with how the worker ended", 
 TEST_CASE("a forked task that ends its worker fails alone", "[crash][fork]") {
     if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
     const expected_end end = any_end();
+    if (support::under_asan && end.what == deed::exit_3)
+        SKIP("what the owner's other threads had looks leaked at exit");
     INFO(end.name);
     const support::scratch_dir dir;
     const killer hunter(dir.path());

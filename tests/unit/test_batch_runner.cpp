@@ -25,7 +25,7 @@ using text = std::shared_ptr<std::string>;
 struct pass_on {
     text operator()(const text& t, int i) const {
         if (i == 2) throw std::out_of_range("two");
-        if (i == 3) throw i;
+        if (i == 3) throw long{i};
         return t;
     }
 };

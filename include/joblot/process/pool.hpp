@@ -274,7 +274,7 @@ private:
         for (auto* list : {&idle_, &leaving_}) {
             const auto it = std::find_if(list->begin(), list->end(), [&](const auto& w) { return w.get() == whom; });
             if (it == list->end()) continue; // leased meanwhile
-            (*it)->wait(clock::time_point::min());
+            (*it)->wait(clock::now());       // what is there, and no longer
             if (!(*it)->has_died() && !(*it)->hung_up()) return;
             watch(**it, false);
             std::unique_ptr<worker_process> worker = std::move(*it);
