@@ -22,7 +22,6 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -70,9 +69,16 @@ inline void publish(const std::string& file, const std::string& text) {
     std::ofstream(unfinished) << text;
     std::filesystem::rename(unfinished, file);
 }
+/// What can be read of a file; "" where it is not there. (A stream would throw when a process ends while its file in
+/// /proc is read.)
 inline std::string read_all(const std::string& file) {
-    std::ifstream in(file);
-    return {std::istreambuf_iterator<char>(in), {}};
+    std::string text;
+    if (std::FILE* const in = std::fopen(file.c_str(), "re")) {
+        char piece[4096];
+        for (std::size_t n = 0; (n = std::fread(piece, 1, sizeof piece, in)) != 0;) text.append(piece, n);
+        std::fclose(in);
+    }
+    return text;
 }
 /// Waits for a file that somebody publishes, and gives what is in it; "" where it does not come.
 inline std::string await(const std::string& file) {

@@ -192,9 +192,9 @@ private:
         });
         {
             const std::lock_guard lock(worker_mutex_);
+            starting_ = true;
             worker_ = std::move(fresh);
         }
-        worker_->greeted = true;
         c.note_sent(range, sequence_++);
         heed_limits();
     }
@@ -277,8 +277,9 @@ private:
         worker_pool::instance().discard_now(take_worker());
         try {
             std::rethrow_exception(why);
-        } catch (const std::exception& e) {
-            throw backend_error("joblot: worker_init failed in a new worker process: " + std::string(e.what()));
+        } catch (...) {
+            const auto [type, text] = describe_current_exception();
+            throw backend_error("joblot: worker_init failed in a new worker process: " + (text.empty() ? type : text));
         }
     }
 

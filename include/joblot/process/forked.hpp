@@ -48,11 +48,10 @@ std::unique_ptr<worker_process> fork_worker_process(const worker_config& config,
         auto& board = *std::launder(reinterpret_cast<task_board*>(ends.board_memory.data()));
         channel_sink sink(link, board);
         if (config.memory_limit) sink.memory_is_limited();
-        if (config.init) config.init();
-        body(board, sink);
+        if (greet(link, config.init)) body(board, sink);
         status = 0;
-    } catch (const std::exception& e) {
-        std::fprintf(stderr, "%s\n", e.what());
+    } catch (...) { // nothing may leave: the child must not go on as a second copy of the program
+        std::fprintf(stderr, "%s\n", describe_current_exception().second.c_str());
     }
     std::fflush(stdout);
     ::_exit(status); // not exit: destructors and atexit functions are the parent's

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,7 +47,7 @@ public:
     /// Nothing more will come: passes on a last line without an end.
     void finish() {
         relay();
-        if (!pending_.empty()) write_descriptor(to_, std::exchange(pending_, {}) + "\n");
+        if (!pending_.empty()) write_whole(std::exchange(pending_, {}) + "\n");
     }
 
     /// The last that was written.
@@ -61,8 +62,14 @@ private:
             if (pending_.size() < longest_line) return;
             end = pending_.size() - 1;
         }
-        write_descriptor(to_, std::string_view(pending_).substr(0, end + 1)); // in one piece: lines are never torn
+        write_whole(std::string_view(pending_).substr(0, end + 1));
         pending_.erase(0, end + 1);
+    }
+    /// One worker's lines at a time: the system cuts up what does not fit into a pipe at once.
+    void write_whole(std::string_view lines) const {
+        static constinit std::mutex turn;
+        const std::lock_guard lock(turn);
+        write_descriptor(to_, lines, -1);
     }
     void keep(std::string_view text) {
         tail_ += text;

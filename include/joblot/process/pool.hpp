@@ -17,6 +17,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -67,7 +68,7 @@ public:
             send_forgotten(*worker);
             watch(*worker, true);
             idle_.push_back(std::move(worker));
-            if (!keeper_has_timer_) ring();
+            if (keeper_sleeps_ < 0 || keeper_sleeps_ > milliseconds_to_next()) ring();
         }
     }
     /// Takes back one that has died, or is to die at once.
@@ -159,13 +160,22 @@ private:
 
     std::unique_ptr<worker_process> start(std::unique_lock<std::mutex>& lock, const worker_config& config,
                                           int siblings) {
-        if (!keeper_.joinable()) keeper_ = std::thread([this] { keep(); });
+        start_keeper();
         spawn_request request{config, siblings};
         requests_.push_back(&request);
         ring();
         answered_.wait(lock, [&] { return request.done; });
         if (request.error) std::rethrow_exception(request.error);
         return std::move(request.worker);
+    }
+
+    void start_keeper() {
+        if (keeper_.joinable()) return;
+        try {
+            keeper_ = std::thread([this] { keep(); });
+        } catch (const std::system_error& e) {
+            cannot_start("no thread can be started", e.code().value());
+        }
     }
 
     void ring() noexcept {
@@ -244,8 +254,7 @@ private:
         std::array<epoll_event, 32> events{};
         std::unique_lock lock(mutex_);
         while (!stopping_ || !idle_.empty() || !leaving_.empty()) {
-            const int wait = milliseconds_to_next();
-            keeper_has_timer_ = wait >= 0;
+            const int wait = keeper_sleeps_ = milliseconds_to_next();
             lock.unlock();
             const int n = ::epoll_wait(events_.get(), events.data(), static_cast<int>(events.size()), wait);
             lock.lock();
@@ -337,7 +346,7 @@ private:
     std::vector<worker_process*> all_;                     // the leased ones, too
     std::vector<std::uint64_t> forgotten_;                 // broadcast values that some leased worker still has
     bool stopping_ = false;
-    bool keeper_has_timer_ = false;
+    int keeper_sleeps_ = 0; // milliseconds at most, until it looks again by itself; -1: until it is rung for
 
     descriptor bell_;   // wakes the keeper
     descriptor events_; // what the keeper waits for

@@ -121,6 +121,26 @@ inline void limit_memory(std::uint64_t bytes) noexcept {
     ::setrlimit(RLIMIT_DATA, &limit);
 }
 
+/// Runs `worker_init`, if there is one, and tells the owner who the worker is, and whether that went well.
+/// @return Whether it did.
+inline bool greet(channel& link, void (*init)()) {
+    outgoing hello;
+    hello.put(worker_hello{});
+    worker_hello content{.version = protocol_version, .pid = ::getpid(), .build = main_module().id};
+    try {
+        task_board idle;
+        const worker_seat seat(idle, 0, 0, std::nullopt);
+        if (init) init();
+    } catch (...) {
+        encoder to(hello);
+        encode_exception(to, std::current_exception());
+        content.failed = 1;
+    }
+    hello.patch(0, content);
+    link.send(frame_kind::hello, hello, 0, {}, [] {});
+    return content.failed == 0;
+}
+
 /// The loop of a worker.
 class worker_loop {
 public:
@@ -162,22 +182,9 @@ private:
         process_level() = setup.level;
         limit_memory(setup.memory_limit);
         if (setup.memory_limit) sink_.memory_is_limited();
-        outgoing hello;
-        hello.put(worker_hello{});
-        worker_hello content{.version = protocol_version, .pid = ::getpid(), .build = main_module().id};
-        if (setup.init.offset) {
-            try {
-                task_board idle;
-                const worker_seat seat(idle, 0, 0, std::nullopt);
-                reinterpret_cast<void (*)()>(resolve(setup.init, true))();
-            } catch (...) {
-                encoder to(hello);
-                encode_exception(to, std::current_exception());
-                content.failed = 1;
-            }
-        }
-        hello.patch(0, content);
-        link_.send(frame_kind::hello, hello, 0, {}, [] {});
+        auto* const init = setup.init.offset ? reinterpret_cast<void (*)()>(resolve(setup.init, true))
+                                             : static_cast<void (*)()>(nullptr);
+        greet(link_, init);
     }
 
     void handle() {

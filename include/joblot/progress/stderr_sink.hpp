@@ -59,14 +59,15 @@ private:
     bool armed_ = false;
 };
 
-/// Waits until a non-blocking descriptor takes bytes again; false where it does not within a tenth of a second.
-inline bool wait_writable(int descriptor) noexcept {
+/// Waits until a non-blocking descriptor takes bytes again; false where it does not in time.
+/// @param patience In milliseconds; -1: as long as it takes.
+inline bool wait_writable(int descriptor, int patience) noexcept {
     pollfd entry{descriptor, POLLOUT, 0};
-    return poll(&entry, 1, 100) > 0;
+    return poll(&entry, 1, patience) > 0;
 }
 
 /// Writes `text` with one write(2), more only where the system takes less. Gives up on any error.
-inline void write_descriptor(int descriptor, std::string_view text) noexcept {
+inline void write_descriptor(int descriptor, std::string_view text, int patience = 100) noexcept {
     const int errno_before = errno; // progress is no reason for a task to see another errno
     {
         const sigpipe_guard guard;
@@ -76,7 +77,7 @@ inline void write_descriptor(int descriptor, std::string_view text) noexcept {
                 text.remove_prefix(static_cast<std::size_t>(written));
             else if (written < 0 && errno == EINTR)
                 continue;
-            else if (written == 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || !wait_writable(descriptor))
+            else if (written == 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || !wait_writable(descriptor, patience))
                 break;
         }
     }
