@@ -173,6 +173,7 @@ TEST_CASE("a program whose standard streams are closed has workers all the same"
 }
 
 TEST_CASE("a program that has taken all descriptors gets a backend_error, and workers when some are free", "[traces]") {
+    if (support::under_asan || support::under_tsan) SKIP("the sanitizers need descriptors of their own");
     const std::set<pid_t> before = support::children();
     std::vector<int> taken;
     for (int number = 0; (number = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(number);

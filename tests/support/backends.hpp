@@ -4,6 +4,7 @@
 #pragma once
 
 #include "external_backend.hpp"
+#include "sanitizers.hpp"
 
 #include <joblot/joblot.hpp>
 
@@ -40,7 +41,7 @@ inline std::vector<backend_case> backends() {
         return true;
     }();
     (void)registered;
-    return {
+    std::vector<backend_case> all{
         {.name = "sequential",
          .activate = [](guard& g) { g.emplace(joblot::sequential{}); },
          .choose = [] { return backend_choice{joblot::sequential{}}; },
@@ -73,14 +74,16 @@ inline std::vector<backend_case> backends() {
          .can_kill = true,
          .pooled = false,
          .closures = false},
-        {.name = "processes, forked",
-         .activate = [](guard& g) { g.emplace(forked()); },
-         .choose = [] { return backend_choice{forked()}; },
-         .line_name = "ProcessBackend",
-         .shared_memory = false,
-         .can_kill = true,
-         .pooled = false},
     };
+    if (!under_tsan) // which allows no threads after such a fork
+        all.push_back({.name = "processes, forked",
+                       .activate = [](guard& g) { g.emplace(forked()); },
+                       .choose = [] { return backend_choice{forked()}; },
+                       .line_name = "ProcessBackend",
+                       .shared_memory = false,
+                       .can_kill = true,
+                       .pooled = false});
+    return all;
 }
 
 /// Selects a backend for the rest of the scope.
