@@ -78,7 +78,7 @@ public:
     }
 
 private:
-    static inline bool make_fails = false;
+    static inline thread_local bool make_fails = false; // drivers decode at the same time
 
     int value_ = 0;
     when fails_ = when::never;
