@@ -121,7 +121,9 @@ constexpr decltype(auto) with_fields(T& value, Use&& use) {
 // No lambda: one in an unevaluated operand leads g++ 12 to forget that the function around it returns a value.
 struct types_of_fields {
     template <class... F>
-    std::type_identity<std::tuple<F...>> operator()(F&...) const;
+    constexpr std::type_identity<std::tuple<F...>> operator()(F&...) const noexcept {
+        return {}; // never called; clang wants a definition where a class has no linkage
+    }
 };
 
 /// The types of the fields, as a `std::tuple` that is never made.
