@@ -7,6 +7,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <string>
 #include <thread>
@@ -54,6 +55,25 @@ std::string environment_value(const std::string& name) {
 std::vector<std::string> in_worker(const joblot::options& options, const std::string& name) {
     return Parallel(options)(views::iota(0, 2) |
                              views::transform([&](int) { return delayed(environment_value)(name); }));
+}
+
+/// An argument that throws when it is to be sent.
+struct unwritable {
+    int value = 0;
+    template <class Archive>
+    void save(Archive&) const {
+        throw std::domain_error("cannot be written");
+    }
+    template <class Archive>
+    void load(Archive&) {}
+};
+int take_unwritable(const unwritable& what) { return what.value; }
+
+/// What this process has used so far.
+std::chrono::nanoseconds cpu_time() {
+    timespec used{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
 std::string message_of_failure(const processes& backend) {
@@ -227,6 +247,17 @@ TEST_CASE("a short idle_timeout holds, too, when workers with a long one are idl
     const auto begin = std::chrono::steady_clock::now();
     CHECK(all_gone({support::some_worker(processes{.idle_timeout = 20ms})}));
     CHECK(std::chrono::steady_clock::now() - begin < 5s); // no measure of speed: 250 times as long
+}
+
+TEST_CASE("a worker that was started and then given nothing is idle, and so is the pool", "[pool]") {
+    const processes fresh{.idle_timeout = 1min + 11ms}; // a description of its own: a new worker
+    const auto tasks =
+        views::iota(0, 4) | views::transform([](int i) { return delayed(take_unwritable)(unwritable{i}); });
+    CHECK_THROWS_AS(Parallel({.n_jobs = 1, .backend = fresh})(tasks), std::domain_error);
+    const auto before = cpu_time();
+    std::this_thread::sleep_for(500ms);
+    CHECK(cpu_time() - before < 100ms); // no measure of speed: to do nothing takes none
+    CHECK(support::pool_works(Parallel({.n_jobs = 1, .backend = fresh})));
 }
 
 TEST_CASE("idle_timeout must be positive", "[pool]") {

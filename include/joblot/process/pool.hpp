@@ -62,7 +62,7 @@ public:
         worker->idle_since = clock::now();
         if (worker->has_died()) {
             discard(std::move(worker));
-        } else if (stopping_ || !worker->reusable) {
+        } else if (stopping_ || !worker->reusable || !worker->greeted) { // nobody would read its greeting
             dismiss(std::move(worker));
         } else {
             send_forgotten(*worker);
