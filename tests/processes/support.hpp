@@ -133,6 +133,11 @@ inline std::set<pid_t> children() {
     return found;
 }
 
+/// Waits until there is no child that was not there before; others may have ended since.
+inline bool no_new_children(const std::set<pid_t>& before) {
+    return eventually([&] { return std::ranges::includes(before, children()); });
+}
+
 /// What this process's open descriptors refer to, by number, "3 -> socket:[4711]".
 inline std::vector<std::string> open_descriptors() {
     std::vector<std::string> found;

@@ -2,9 +2,12 @@
 // What workers write to stdout and stderr arrives in whole lines, all of it, before the call returns; and progress
 // counts the tasks inside of big batches.
 
+#include "../support/child.hpp"
 #include "support.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
+
+#include <poll.h>
 
 #include <iostream>
 #include <map>
@@ -103,6 +106,15 @@ int says_hello(int i) {
     return i;
 }
 
+int speaks_for_long(int i) {
+    for (int line = 0; line != 3000; ++line) std::printf("%s\n", long_line(0, 20).c_str());
+    return i;
+}
+bool is_full(int descriptor) {
+    pollfd entry{descriptor, POLLOUT, 0};
+    return ::poll(&entry, 1, 0) == 0;
+}
+
 bool has_line(const std::string& text, const std::string& line) {
     const auto lines = lines_of(text);
     return std::ranges::count(lines, line) == 1;
@@ -156,6 +168,34 @@ TEST_CASE("what a task wrote is there when the call returns, however it was writ
             CHECK(has_line(err_text, "hello from stderr " + std::to_string(i)));
         }
     }
+}
+
+TEST_CASE("a child that is forked while lines wait for their reader has workers that speak", "[output][fork]") {
+    if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
+    int pipe[2];
+    REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+    std::string ended;
+    {
+        const redirected to_pipe(STDOUT_FILENO, pipe[1]); // nobody reads it for now
+        std::jthread caller(
+            [] { Parallel({.n_jobs = 1, .backend = "processes"}).map(speaks_for_long, views::iota(0, 1)); });
+        support::eventually([] { return is_full(STDOUT_FILENO); });
+        std::this_thread::sleep_for(50ms); // the relay waits in the middle of its lines by now
+        ended = support::run_in_child([] {
+            ::dup2(::open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
+            Parallel({.n_jobs = 1, .backend = "processes"}).map(says_hello, views::iota(0, 1));
+            return true;
+        });
+        std::string piece(1U << 16, '\0');
+        const std::jthread reader([&] {
+            while (::read(pipe[0], piece.data(), piece.size()) > 0) {
+            }
+        });
+        caller.join();
+        ::close(STDOUT_FILENO); // the last writer: the reader ends
+    }
+    ::close(pipe[0]);
+    CHECK(ended == "");
 }
 
 TEST_CASE("what a task wrote before it died arrives, too", "[output][crash]") {

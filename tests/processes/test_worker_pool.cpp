@@ -166,7 +166,7 @@ TEST_CASE("what worker_init throws is in the backend_error", "[pool][worker_init
     for (const auto init : {fail_oddly, fail_more_oddly})
         CHECK(message_of_failure({.worker_init = init}).find("worker_init failed") != std::string::npos);
     // those that failed are not kept: they would stay for minutes
-    CHECK(support::eventually([&] { return std::ranges::includes(before, support::children()); }));
+    CHECK(support::no_new_children(before));
     CHECK(support::pool_works(Parallel({.n_jobs = 2, .backend = "processes"})));
 }
 
@@ -253,7 +253,7 @@ TEST_CASE("a worker that was started and then given nothing is idle, and so is t
     const processes fresh{.idle_timeout = 1min + 11ms}; // a description of its own: a new worker
     const auto tasks =
         views::iota(0, 4) | views::transform([](int i) { return delayed(take_unwritable)(unwritable{i}); });
-    CHECK_THROWS_AS(Parallel({.n_jobs = 1, .backend = fresh})(tasks), std::domain_error);
+    for (const auto& outcome : Parallel({.n_jobs = 1, .backend = fresh}).outcomes(tasks)) CHECK(!outcome.has_value());
     const auto before = cpu_time();
     std::this_thread::sleep_for(500ms);
     CHECK(cpu_time() - before < 100ms); // no measure of speed: to do nothing takes none
