@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,6 +54,9 @@ public:
     /// The last that was written.
     [[nodiscard]] std::string tail() const { return tail_; }
 
+    /// In a forked child: a thread of the parent may have been in the middle of its turn, and will not end it here.
+    static void begin_in_child() noexcept { new (&turn()) std::mutex; }
+
 private:
     void take(std::string_view text) {
         keep(text);
@@ -67,9 +71,12 @@ private:
     }
     /// One worker's lines at a time: the system cuts up what does not fit into a pipe at once.
     void write_whole(std::string_view lines) const {
-        static constinit std::mutex turn;
-        const std::lock_guard lock(turn);
+        const std::lock_guard lock(turn());
         write_descriptor(to_, lines, -1);
+    }
+    static std::mutex& turn() noexcept {
+        static constinit std::mutex one;
+        return one;
     }
     void keep(std::string_view text) {
         tail_ += text;

@@ -149,6 +149,7 @@ private:
     void abandon() {
         static constinit worker_pool* inherited = nullptr; // keeps what was inherited within reach: it is no leak
         mutex_.unlock();
+        line_relay::begin_in_child();
         for (worker_process* worker : all_) worker->abandon();
         bell_.close();
         events_.close();
