@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_stages=(setup format layers gcc clang asan tsan compile_fail consumers docs)
+all_stages=(setup format layers gcc clang asan tsan compile_fail consumers docs fuzz)
 jobs=${JOBLOT_JOBS:-$(nproc)}
 logs=$PWD/build/test-logs
 venv=$PWD/build/venv
@@ -61,7 +61,7 @@ tests() {
     local preset=$1 report=$logs/$1.$stage.xml
     shift
     rm -f "$report"
-    ctest --preset "$preset" --output-junit "$report" "$@" 2>&1 | tee "$logs/$preset.$stage.log"
+    ctest --preset "$preset" --parallel "$jobs" --output-junit "$report" "$@" 2>&1 | tee "$logs/$preset.$stage.log"
     local counts
     counts=$(python3 scripts/junit_counts.py "$report") || { check "ctest of $preset" false; return; }
     read -r good bad <<<"$counts"
@@ -114,7 +114,11 @@ label_with_both() {
 }
 stage_compile_fail() { label_with_both compile_fail; }
 stage_consumers() { label_with_both consumer; }
-stage_docs() { label_with_both docs; }
+# With one: both compile the same constructs in tests and examples.
+stage_docs() {
+    if configure dev; then tests dev -L docs; else check "configuration of dev" false; fi
+}
+stage_fuzz() { check "short fuzz campaign" scripts/fuzz.sh --short; }
 
 # ---- running them
 
