@@ -253,7 +253,8 @@ TEST_CASE("a worker that was started and then given nothing is idle, and so is t
     const processes fresh{.idle_timeout = 1min + 11ms}; // a description of its own: a new worker
     const auto tasks =
         views::iota(0, 4) | views::transform([](int i) { return delayed(take_unwritable)(unwritable{i}); });
-    for (const auto& outcome : Parallel({.n_jobs = 1, .backend = fresh}).outcomes(tasks)) CHECK(!outcome.has_value());
+    for (const auto& outcome : Parallel({.n_jobs = 1, .backend = fresh}).outcomes(tasks))
+        CHECK_THROWS_AS(outcome.value(), std::domain_error);
     const auto before = cpu_time();
     std::this_thread::sleep_for(500ms);
     CHECK(cpu_time() - before < 100ms); // no measure of speed: to do nothing takes none
