@@ -8,12 +8,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -73,6 +75,34 @@ TEST_CASE("a backend of std::async is five lines", "[backend]") {
     CHECK(doubled(parallel(tasks(500)), 500));
     CHECK(read_all(parallel.generator(tasks(500))) == 500);
     CHECK(read_all(parallel.generator_unordered(tasks(500))) == 500);
+}
+
+TEST_CASE("a worker that waits for room leaves when another claims the last task", "[backend]") {
+    std::atomic<bool> room_made = false;
+    const auto script = [&](job& j) {
+        const std::jthread other([&j] { work_until_over(j, 1); });
+        room_made.wait(false);
+        // Should `other` not be asleep by then, it sees the end without being woken, and this shows nothing.
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        work_until_over(j, 0);
+    };
+    const Parallel parallel({.backend = scripted(script, 2), .batch_size = 4, .pre_dispatch = 8});
+    std::atomic<int> ran = 0;
+    auto counted = views::iota(0, 9) | views::filter([](int) { return true; }) | // of unknown size
+                   views::transform(delayed([&ran](int i) { return ++ran, 2 * i; }));
+    auto results = parallel.generator(std::move(counted));
+    REQUIRE(support::eventually([&] { return ran == 8; })); // all that may be ahead: `other` goes to sleep
+    auto it = results.begin();
+    CHECK(*it == 0);
+    ++it;
+    CHECK(*it == 2);
+    ++it; // room for two: too little to wake anybody for, enough to read the last task and find the end
+    room_made = true;
+    room_made.notify_all();
+    REQUIRE(support::eventually([&] { return ran == 9; }));
+    int more = 0;
+    for (; it != results.end(); ++it) ++more;
+    CHECK(more == 7);
 }
 
 TEST_CASE("fewer workers than the call may have are enough", "[backend]") {

@@ -70,7 +70,7 @@ public:
         const batch claimed(fresh->first, got, fresh.get());
         const std::lock_guard lock(state_mutex_);
         if (fresh->first == 0 && settings().observed()) first_label_ = fresh->tasks.label(0);
-        if (nothing_left()) exhausted_ = true;
+        if (nothing_left()) note_exhausted();
         nodes_.push_back(std::move(fresh));
         in_use_ += got;
         return claimed;
@@ -217,8 +217,7 @@ private:
         else
             total_is_known(reader_.count());
         const std::lock_guard lock(state_mutex_);
-        exhausted_ = true;
-        work_or_end_.notify_all();
+        note_exhausted();
         return {};
     }
 
@@ -241,6 +240,12 @@ private:
     // --- under state_mutex_
 
     [[nodiscard]] bool is_over() const noexcept { return exhausted_ || is_halted(); }
+    /// From now on nothing but this wakes the workers that wait for room: readers do not, once the call is over.
+    void note_exhausted() noexcept {
+        exhausted_ = true;
+        work_or_end_.notify_all();
+    }
+
     [[nodiscard]] std::size_t room() const noexcept { return most_ahead_ - std::min(most_ahead_, in_use_); }
 
     /// Room for a whole batch, or for half of what may be ahead: a reader must not wake the workers for every result.
