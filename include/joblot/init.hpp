@@ -4,6 +4,8 @@
 
 #include <joblot/process/engine.hpp>
 #include <joblot/process/worker_main.hpp>
+#include <joblot/wire/entry.hpp>
+#include <joblot/wire/remote_exception.hpp>
 
 namespace joblot {
 
@@ -16,6 +18,10 @@ namespace joblot {
 inline void init(int argc, char** argv) {
     // before the rest: a worker's own tasks may use workers, too. release: whoever calls it sees what it refers to
     detail::process_engine().store(&detail::run_on_processes, std::memory_order_release);
+    // A process that is forked while another thread makes one of these would wait for it for ever: made here, where
+    // there are no other threads yet. It takes less than 0.1 ms.
+    static_cast<void>(detail::main_module());
+    static_cast<void>(detail::exception_table::instance());
     detail::be_worker_if_asked(argc, argv);
 }
 

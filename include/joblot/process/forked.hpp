@@ -38,9 +38,6 @@ template <class Body>
 std::unique_ptr<worker_process> fork_worker_process(const worker_config& config, Body body) {
     worker_ends ends;
     const pid_t owner = ::getpid();
-    // The child would wait for ever if another thread were just making one of these.
-    static_cast<void>(main_module());
-    static_cast<void>(exception_table::instance());
     const pid_t pid = ::fork();
     if (pid < 0) cannot_start("fork", errno);
     if (pid != 0) return std::make_unique<worker_process>(pid, std::move(ends), config);

@@ -139,14 +139,15 @@ bool has_known_category(const std::exception_ptr& error) {
     }
 }
 
+/// The text that a system_error was made with, of its "text: message of the code"; the second part is made again.
+inline std::string own_text(std::string whole, const std::error_code& code) {
+    const std::string message = code.message();
+    if (whole == message) return {};
+    if (whole.ends_with(": " + message)) whole.resize(whole.size() - message.size() - 2);
+    return whole;
+}
 inline system_facts facts_of_system(const std::system_error& e) {
-    std::string text = e.what(); // "text: message of the code"; the second part is made again
-    const std::string message = ": " + e.code().message();
-    if (text.ends_with(message))
-        text.resize(text.size() - message.size());
-    else if (text == e.code().message())
-        text.clear();
-    return {e.code().category().name(), e.code().value(), text};
+    return {e.code().category().name(), e.code().value(), own_text(e.what(), e.code())};
 }
 inline std::system_error make_system(system_facts f) {
     const auto& [category, value, text] = f;
