@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes a Python environment for each version of Dask that joblot is tested with: build/dask-VERSION. One release of each
+# form of Dask's wire; the newest one has a dashboard, and scikit-learn for joblib's peer benchmarks.
+#
+#   scripts/dask_environments.sh [VERSION...]      all of them by default; those that are there already stay
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+newest=2026.8.0
+versions=("$@")
+[ $# -gt 0 ] || versions=(2022.12.1 2024.5.0 2025.2.0 "$newest")
+
+for version in "${versions[@]}"; do
+    folder=build/dask-$version
+    if [ -e "$folder/complete" ]; then continue; fi
+    packages=("dask==$version" "distributed==$version" 'numpy<2.3' 'setuptools<80' 'cryptography')
+    [ "$version" != "$newest" ] || packages+=('bokeh>=3.1' 'joblib>=1.4,<2')
+    python3 -m venv --clear "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
+    "$folder/bin/python" -c 'import distributed; print("distributed", distributed.__version__)'
+    touch "$folder/complete"
+done
