@@ -1,5 +1,5 @@
-# Install rules: headers, the CMake package (find_package(joblot)) and joblot.pc. Nothing depends on the architecture,
-# so both go below share/, and both find the headers relative to themselves: an installed tree may be moved.
+# Install rules: headers, the CMake package (find_package(joblot)), joblot.pc and joblot-dask.pc. Nothing depends on the
+# architecture, so all go below share/, and find the headers relative to themselves: an installed tree may be moved.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -20,6 +20,8 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/joblot-config-version.cm
 )
 install(
     FILES "${PROJECT_BINARY_DIR}/joblot-config.cmake" "${PROJECT_BINARY_DIR}/joblot-config-version.cmake"
+        # The component dask finds its packages when it is asked for: what this machine has does not matter.
+        "${CMAKE_CURRENT_LIST_DIR}/joblot_dask_packages.cmake"
     DESTINATION "${joblot_package_dir}"
 )
 
@@ -29,6 +31,8 @@ set(joblot_pc_prefix "\${pcfiledir}/${joblot_pc_to_prefix}")
 set(joblot_pc_includedir "\${prefix}")
 cmake_path(APPEND joblot_pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
 configure_file("${CMAKE_CURRENT_LIST_DIR}/joblot.pc.in" "${PROJECT_BINARY_DIR}/joblot.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/joblot.pc" DESTINATION "${joblot_pkgconfig_dir}")
+configure_file("${CMAKE_CURRENT_LIST_DIR}/joblot-dask.pc.in" "${PROJECT_BINARY_DIR}/joblot-dask.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/joblot.pc" "${PROJECT_BINARY_DIR}/joblot-dask.pc"
+    DESTINATION "${joblot_pkgconfig_dir}")
 
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

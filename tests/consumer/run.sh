@@ -3,7 +3,8 @@
 #
 #   tests/consumer/run.sh KIND JOBLOT_SOURCE WORK_DIR [COMPILER [GENERATOR]]
 #
-# KIND is installed, pkgconfig, subdir, fetch or two_tu. WORK_DIR is emptied first. Nothing is downloaded.
+# KIND is installed, pkgconfig, subdir, fetch, two_tu, without_dask, dask or dask_pkgconfig. WORK_DIR is emptied first.
+# Nothing is downloaded.
 set -euo pipefail
 
 kind=$1 joblot=$2 work=$3 compiler=${4:-c++} generator=${5:-Ninja}
@@ -19,8 +20,8 @@ copy_sources() { mkdir -p "$1" && cp -R "$joblot"/{CMakeLists.txt,LICENSE,cmake,
 # Installs joblot, with no peer or tool of its tests, and moves the result: packages are relocatable.
 install_joblot() {
     copy_sources "$work/source"
-    cmake -S "$work/source" -B "$work/package" -DCMAKE_INSTALL_PREFIX="$work/first" -DJOBLOT_BUILD_TESTS=OFF \
-        -DJOBLOT_BUILD_EXAMPLES=OFF -DJOBLOT_BUILD_BENCH=OFF
+    cmake -S "$work/source" -B "$work/package" -DCMAKE_INSTALL_PREFIX="$work/first" \
+        -DJOBLOT_BUILD_{TESTS,EXAMPLES,BENCH}=OFF
     cmake --build "$work/package"
     cmake --install "$work/package"
     mv "$work/first" "$work/prefix"
@@ -64,6 +65,34 @@ pkgconfig)
 subdir)
     copy_sources "$work/joblot"
     build_and_run -DJOBLOT_SOURCE="$work/joblot"
+    ;;
+dask)
+    install_joblot
+    build_and_run -DCMAKE_PREFIX_PATH="$work/prefix"
+    ;;
+dask_pkgconfig)
+    install_joblot
+    export PKG_CONFIG_PATH=$work/prefix/share/pkgconfig
+    read -ra flags <<<"$(pkg-config --cflags --libs joblot-dask)"
+    "$compiler" -std=c++20 "$here"/dask/{main,second}.cpp "${flags[@]}" -o "$work/consumer"
+    "$work/consumer"
+    ;;
+without_dask)
+    # Neither library may be looked for, or be read by the compiler, where the cluster was not asked for.
+    hidden=(-DCMAKE_DISABLE_FIND_PACKAGE_{Boost,nlohmann_json,OpenSSL}=ON)
+    copy_sources "$work/joblot"
+    cmake -S "$work/joblot" -B "$work/auto" "${hidden[@]}" -DJOBLOT_BUILD_{TESTS,EXAMPLES,BENCH}=OFF
+    if cmake -S "$work/joblot" -B "$work/on" "${hidden[@]}" -DJOBLOT_BUILD_{TESTS,EXAMPLES,BENCH}=OFF -DJOBLOT_DASK=ON \
+        >"$work/on.log" 2>&1; then
+        fail "JOBLOT_DASK=ON configures without Boost"
+    fi
+    grep -q 'libboost1.81-dev' "$work/on.log" || fail "JOBLOT_DASK=ON does not say what is missing"
+    install_joblot
+    build_and_run -DCMAKE_PREFIX_PATH="$work/prefix" "${hidden[@]}"
+    dependencies=$("$compiler" -std=c++20 -M -I"$work/prefix/include" "$here/main.cpp")
+    for library in /boost/ /nlohmann/ /openssl/; do
+        [ "$dependencies" = "${dependencies#*"$library"}" ] || fail "joblot/joblot.hpp includes a header of $library"
+    done
     ;;
 fetch)
     make_repository

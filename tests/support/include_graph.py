@@ -27,12 +27,18 @@ LAYERS = [
 CONCRETE_BACKEND = re.compile(r"backend/(sequential|threads|processes|dask)\.hpp")
 ENGINE = re.compile(r"(process|dask)/")
 
+# Who includes them has asked for the cluster, and for what that costs.
+DASK = r"dask\.hpp|dask/.+|backend/dask\.hpp"
+
 # (included headers, files that may include them all the same, why)
 FORBIDDEN = [
-    (r"iostream|format|regex|map|unordered_map|fstream|filesystem|future", r"std_exceptions\.hpp", "too expensive for every user to compile"),
-    (r"[io]stream|ostream|sstream|streambuf", r"progress/(text|bar)\.hpp", "only progress/text and bar write to streams"),
-    (r"boost/asio.*|asio.*", r"dask\.hpp|dask/.+|backend/dask\.hpp", "the front end must not pay for Asio"),
-    (r"nlohmann/.*", r"dask\.hpp|dask/.+|backend/dask\.hpp", "only the Dask headers know JSON"),
+    (r"iostream|format|regex|map|unordered_map|fstream|filesystem|future", r"std_exceptions\.hpp|" + DASK,
+     "too expensive for every user to compile"),
+    (r"[io]stream|ostream|sstream|streambuf", r"progress/(text|bar)\.hpp|" + DASK,
+     "only progress/text and bar write to streams"),
+    (r"boost/.*|asio.*", DASK, "the front end must not pay for Boost"),
+    (r"openssl/.*", DASK, "only the Dask headers know TLS"),
+    (r"nlohmann/.*", DASK, "only the Dask headers know JSON"),
     (r"sys/socket\.h|sys/un\.h|netinet/.*|arpa/.*|netdb\.h", r"(process|dask|backend)/.+|dask\.hpp",
      "sockets belong to the engines"),
 ]
@@ -81,6 +87,8 @@ def check_edge(name, target, names):
         yield f"{name} (layer {here}) includes {target} (layer {there}): an upward edge"
     if CONCRETE_BACKEND.fullmatch(name) and CONCRETE_BACKEND.fullmatch(target):
         yield f"{name} includes {target}: a backend must not know another backend"
+    if re.fullmatch(DASK, target) and not re.fullmatch(DASK, name):
+        yield f"{name} includes {target}: only Dask's own headers may, everybody else would pay for it"
     engine, other = ENGINE.match(name), ENGINE.match(target)
     if engine and other and engine[1] != other[1]:
         yield f"{name} includes {target}: the engines must not know each other"

@@ -68,6 +68,13 @@ class IncludeGraph(unittest.TestCase):
         self.assert_red("a backend must not know another backend",
                         backend__sequential=OPENING + "#include <joblot/backend/threads.hpp>\n")
 
+    def test_front_end_that_knows_the_cluster(self):
+        self.assert_red("only Dask's own headers may", joblot=OPENING + "#include <joblot/dask.hpp>\n")
+
+    def test_dask_may_pay(self):
+        result = self.run_check(dask__client=OPENING + "#include <boost/asio.hpp>\n#include <map>\n#include <sstream>\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_engines_that_know_each_other(self):
         self.assert_red("the engines must not know each other", process__pool=OPENING,
                         dask__client=OPENING + "#include <joblot/process/pool.hpp>\n")
@@ -82,6 +89,7 @@ class IncludeGraph(unittest.TestCase):
     def test_json_and_asio_outside_of_dask(self):
         self.assert_red("includes <nlohmann/json.hpp>", parallel=OPENING + "#include <nlohmann/json.hpp>\n")
         self.assert_red("includes <boost/asio/post.hpp>", backend__threads=OPENING + "#include <boost/asio/post.hpp>\n")
+        self.assert_red("includes <openssl/ssl.h>", parallel=OPENING + "#include <openssl/ssl.h>\n")
 
     def test_socket_in_the_dispatcher(self):
         self.assert_red("includes <sys/socket.h>", dispatch__job=OPENING + "#include <sys/socket.h>\n")
