@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
-// The command line of the examples: options with checked values, --help, and exit codes.
+// The command line of the examples: options with checked values, --help, exit codes, and a cluster where it is asked
+// for.
 #pragma once
+
+#include "cluster.hpp"
 
 #include <joblot/error.hpp>
 
@@ -29,7 +32,7 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// A program's options and arguments. Every program has --n-jobs, --backend and --help.
+/// A program's options and arguments. Every program has --n-jobs, --backend, --scheduler and --help.
 class command_line {
 public:
     std::optional<int> n_jobs; ///< --n-jobs; set it first to give the program a default of its own
@@ -72,6 +75,7 @@ public:
                 print_help(program);
                 return 0;
             }
+            const auto cluster = cluster_for(backend, scheduler_); // lives as long as `body` runs
             const int status = status_of(body);
             if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
             return status;
@@ -130,8 +134,12 @@ private:
         add("--n-jobs", "N", "workers; -1 for all CPUs, -2 for all but one (default: " + workers + ")",
             [this](std::string_view text) { n_jobs = whole_number(text, -max_jobs, max_jobs); });
         const std::string where = backend.empty() ? "$JOBLOT_BACKEND, else threads" : backend;
-        add("--backend", "NAME[:ADDRESS]", "where tasks run: threads, processes, sequential (default: " + where + ")",
+        add("--backend", "NAME[:ADDRESS]",
+            "where tasks run: threads, processes, dask, sequential (default: " + where + ")",
             [this](std::string_view text) { backend = text; });
+        add("--scheduler", "ADDRESS",
+            "with --backend dask: the cluster (default: $DASK_SCHEDULER_ADDRESS, else a local one)",
+            [this](std::string_view text) { scheduler_ = text; });
     }
 
     /// False when the user asks for help.
@@ -184,7 +192,7 @@ private:
         for (const entry& a : arguments_) std::cout << ' ' << a.name;
         std::cout << '\n' << about_ << "\n\n";
         const auto row = [](const std::string& left, const std::string& help) {
-            std::cout << "  " << std::left << std::setw(26) << left << ' ' << help << '\n';
+            std::cout << "  " << std::left << std::setw(27) << left << ' ' << help << '\n';
         };
         for (const entry& a : arguments_) row(a.name, a.help);
         for (const entry& o : options_) row(o.name + ' ' + o.placeholder, o.help);
@@ -193,7 +201,7 @@ private:
 
     static constexpr int max_jobs = 10'000;
 
-    std::string about_;
+    std::string about_, scheduler_;
     std::vector<entry> options_, arguments_;
 };
 
