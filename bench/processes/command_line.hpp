@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The command line that the process benchmark programs share, and their clock.
+// The command line that the benchmark programs of processes and clusters share, and their clock.
 #pragma once
 
 #include <algorithm>
@@ -20,10 +20,13 @@ struct parameters {
     std::size_t batch = 0;    ///< `batch_size`; 0: auto
     std::size_t bytes = 0;    ///< of an argument
     int workers = 2;
-    int reps = 3;             ///< measured repetitions; one more before them is not counted
-    int in_flight = 1;        ///< messages that are under way at once
-    std::string how;          ///< variant of a case
-    std::string meeting = ""; ///< a folder in which tasks wait for each other
+    int reps = 3;               ///< measured repetitions; one more before them is not counted
+    int in_flight = 1;          ///< messages that are under way at once
+    std::string how;            ///< variant of a case
+    std::string meeting = "";   ///< a folder in which tasks wait for each other
+    std::size_t micros = 0;     ///< how long a task takes
+    std::string scheduler = ""; ///< a cluster's address
+    int watched = 0;            ///< a process whose CPU time is reported: the scheduler's
 };
 
 template <class T>
@@ -48,6 +51,12 @@ inline void set_option(parameters& p, std::string_view name, std::string_view va
         p.reps = parse_number<int>(name, value);
     else if (name == "--in-flight")
         p.in_flight = parse_number<int>(name, value);
+    else if (name == "--micros")
+        p.micros = parse_number<std::size_t>(name, value);
+    else if (name == "--scheduler")
+        p.scheduler = value;
+    else if (name == "--watched")
+        p.watched = parse_number<int>(name, value);
     else if (name == "--how")
         p.how = value;
     else if (name == "--meeting")
