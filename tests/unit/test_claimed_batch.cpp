@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The bookkeeping of a batch that was sent to another process.
 
-#include <joblot/process/claimed_batch.hpp>
+#include <joblot/dispatch/claimed_batch.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -3,12 +3,9 @@
 // worker dies, takes too long, or is not wanted any more. Each runs on a thread of its own.
 #pragma once
 
-#include <joblot/dispatch/job.hpp>
-#include <joblot/process/claimed_batch.hpp>
+#include <joblot/dispatch/remote_batches.hpp>
 #include <joblot/process/forked.hpp>
 #include <joblot/process/pool.hpp>
-#include <joblot/wire/batch_protocol.hpp>
-#include <joblot/wire/remote_exception.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -31,8 +28,8 @@ class process_driver {
 
 public:
     process_driver(job& j, const process_options& o, int id, int siblings)
-        : job_(j), options_(o), id_(id), siblings_(siblings), timeout_(j.settings().given->timeout.limit()),
-          entry_(o.forked ? code_location{} : j.remote_runner().location()) {}
+        : job_(j), options_(o), id_(id), siblings_(siblings),
+          batches_(j, o.forked ? code_location{} : j.remote_runner().location()) {}
 
     process_driver(const process_driver&) = delete;
     process_driver& operator=(const process_driver&) = delete;
@@ -71,9 +68,9 @@ private:
         for (;;) {
             while (!claimed_.empty() && claimed_.front().is_over(job_.limit())) settle();
             while (claimed_.size() < depth()) {
-                const batch b = job_.claim(seat);
-                if (!b) break;
-                claimed_.emplace_back(b, job_.settings().given->retries);
+                std::optional<claimed_batch> c = batches_.claim(seat);
+                if (!c) break;
+                claimed_.push_back(std::move(*c));
             }
             for (claimed_batch& c : claimed_) send_next(c);
             if (claimed_.empty() || claimed_.front().sent().size() != 0) return !claimed_.empty();
@@ -107,10 +104,8 @@ private:
 
     void send(claimed_batch& c, claimed_batch::range range) {
         outgoing message;
-        message.put(request_for(c, range));
-        range = write_tasks(c, range, message);
+        range = batches_.write_request(c, range, sequence_, id_, message);
         if (range.size() == 0) return; // the first one could not be written, and has failed
-        message.patch(0, request_for(c, range));
         try {
             heed_limits();
             send_images(message);
@@ -119,40 +114,6 @@ private:
         }
         c.note_sent(range, sequence_++);
         worker_->tasks_given += range.size();
-    }
-
-    [[nodiscard]] run_request request_for(const claimed_batch& c, claimed_batch::range range) const noexcept {
-        const scope& inside = job_.settings().inside;
-        return {.sequence = sequence_,
-                .runner = entry_,
-                .first = c.index(range.begin),
-                .count = static_cast<std::uint32_t>(range.size()),
-                .worker_id = id_,
-                .timeout = timeout_ ? timeout_->count() : 0,
-                .depth = inside.depth,
-                .inner_threads = inside.inner_max_num_threads.value_or(0),
-                .one_by_one = job_.hands_out_results()};
-    }
-
-    /// Writes tasks up to one that cannot be written. That one fails when it is the first.
-    /// @return Those that were written.
-    claimed_batch::range write_tasks(claimed_batch& c, claimed_batch::range range, outgoing& message) {
-        for (std::size_t k = range.begin; k != range.end; ++k) {
-            const std::size_t blocks = message.blocks.size();
-            const std::size_t part = message.begin_part();
-            try {
-                encoder to(message); // each part is read on its own: it must not refer to what came before
-                job_.encode_task(c.of(), k, to);
-            } catch (...) {
-                message.cut_back(part, blocks);
-                const bool is_first = k == range.begin;
-                c.put_back({is_first ? k + 1 : k, range.end});
-                if (is_first) task_failed(c, k, std::current_exception(), false);
-                return {range.begin, k};
-            }
-            message.end_part(part, blocks, 0);
-        }
-        return range;
     }
 
     void send_images(const outgoing& message) {
@@ -184,7 +145,7 @@ private:
     }
 
     void fork_worker(claimed_batch& c, claimed_batch::range range) {
-        const run_request request = request_for(c, range);
+        const run_request request = batches_.request_for(c, range, sequence_, id_);
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
             run_tasks(request, board, sink, [&](std::uint32_t k, encoder& to, results_writer& writer) {
                 job_.run_forked(c.of(), range.begin + k, to, writer);
@@ -273,7 +234,7 @@ private:
         }
         if (!hello.failed) return;
         decoder from(message);
-        const std::exception_ptr why = decode_exception(from, "process " + std::to_string(worker_->pid()));
+        const std::exception_ptr why = decode_exception(from, where());
         worker_pool::instance().discard_now(take_worker());
         try {
             std::rethrow_exception(why);
@@ -291,40 +252,14 @@ private:
     }
 
     void take_results(claimed_batch& c, incoming message) {
-        const claimed_batch::range sent = c.sent();
-        const auto head = message.get<run_results>("the head of results");
-        if (head.sequence != c.sequence() || head.begin > sent.size() || head.count > sent.size() - head.begin)
-            throw serialization_error("joblot: a worker gave results of tasks that it was not asked for", "a frame");
-        for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
-            std::uint32_t mark = 0;
-            decoder from(message.part(mark));
-            take_result(c, k, static_cast<task_result_kind>(mark), from);
-        }
+        const run_results head = batches_.take_results(c, message, where(), *seat_);
         // release: what the message had in shared memory has been read
         worker_->board().consumed.store(++worker_->frames_read, std::memory_order_release);
         worker_->relay_output();
-        advance(c);
         deaths_without_task_ = 0;
         if (head.last) answered(c, std::chrono::nanoseconds(head.took));
     }
-
-    void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from) {
-        if (kind == task_result_kind::skipped) return;
-        if (kind != task_result_kind::value && kind != task_result_kind::exception)
-            throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
-        try {
-            if (kind == task_result_kind::exception)
-                std::rethrow_exception(decode_exception(from, "process " + std::to_string(worker_->pid())));
-            job_.decode_result(c.of(), k, from);
-            c.note_done(k);
-        } catch (...) { // the task's own, or that of what was to be rebuilt
-            task_failed(c, k, std::current_exception(), true);
-        }
-    }
-
-    void advance(claimed_batch& c) {
-        if (const std::size_t n = c.newly_complete()) job_.advance_remote(c.of(), n, *seat_);
-    }
+    [[nodiscard]] std::string where() const { return "process " + std::to_string(worker_->pid()); }
 
     /// The worker has done what it was given of a batch.
     void answered(claimed_batch& c, std::chrono::nanoseconds took) {
@@ -340,28 +275,20 @@ private:
 
     void settle() {
         claimed_batch& c = claimed_.front();
-        advance(c);
         last_took_ = c.took();
-        job_.settle_remote(c.of(), *seat_, c.took());
+        batches_.settle(c, *seat_);
         claimed_.pop_front();
-    }
-
-    /// @param retry Whether trying again may help.
-    void task_failed(claimed_batch& c, std::size_t k, std::exception_ptr why, bool retry) {
-        if (retry && c.try_again(k, job_.limit()))
-            c.send_again(k);
-        else if (job_.task_failed(c.of(), k, std::move(why)))
-            c.note_done(k);
     }
 
     // --- time limits
 
     /// When the task that runs will have run for too long; or before that, if none runs yet.
     [[nodiscard]] std::optional<clock::time_point> current_deadline() const {
-        if (!timeout_ || !worker_) return std::nullopt;
+        if (!batches_.timeout() || !worker_) return std::nullopt;
         const auto now = clock::now();
         const auto begin = started_at().value_or(now);
-        return *timeout_ < clock::time_point::max() - begin ? begin + *timeout_ : clock::time_point::max();
+        const std::chrono::nanoseconds limit = *batches_.timeout();
+        return limit < clock::time_point::max() - begin ? begin + limit : clock::time_point::max();
     }
 
     /// When the task that runs was started, if one runs.
@@ -377,9 +304,9 @@ private:
     }
 
     void check_deadline() {
-        if (!timeout_ || !worker_) return;
+        if (!batches_.timeout() || !worker_) return;
         const auto started = started_at();
-        if (!started || clock::now() - *started < *timeout_) return;
+        if (!started || clock::now() - *started < *batches_.timeout()) return;
         timed_out_ = worker_->board().current.load(std::memory_order_seq_cst);
         worker_->end_by_force();
     }
@@ -406,23 +333,13 @@ private:
                const std::string& tail, std::exception_ptr why, bool was_up) {
         if (!at_work()) return;
         claimed_batch& c = *at_work();
-        const claimed_batch::range sent = c.sent();
-        const std::size_t k = static_cast<std::size_t>(current) - c.of().first();
-        const bool on_task = current != task_board::nothing && current >= c.index(sent.begin) &&
-                             current < c.index(sent.end) && !c.is_done(k);
-        if (on_task) {
+        if (const auto k = remote_batches::task_at(c, current)) {
             deaths_without_task_ = 0;
             if (by_us && current >= job_.unwanted_from()) return; // nobody wants to know
-            const task_info info{static_cast<std::size_t>(current), job_.task_label(c.of(), k)};
-            if (timed_out == current)
-                why = std::make_exception_ptr(timeout_error(info, *timeout_));
-            else if (!why)
-                why = std::make_exception_ptr(worker_crashed(info, end, tail));
-            if (c.try_again(k, job_.limit())) return; // it is sent again with the others
-            if (job_.task_failed(c.of(), k, std::move(why))) {
-                c.note_done(k);
-                advance(c);
-            }
+            batches_.task_ended_worker(c, *k, *seat_, [&](const task_info& info) {
+                if (timed_out == current) return batches_.timed_out(info);
+                return why ? why : std::make_exception_ptr(worker_crashed(info, end, tail));
+            });
             return;
         }
         if (by_us || timed_out) return;
@@ -441,8 +358,7 @@ private:
     const process_options& options_;
     const int id_;
     const int siblings_;
-    const std::optional<std::chrono::nanoseconds> timeout_;
-    const code_location entry_;
+    const remote_batches batches_;
 
     std::deque<claimed_batch> claimed_;                 // the front one is at work, the other one waits at the worker
     std::uint64_t sequence_ = 1;                        // of the next request

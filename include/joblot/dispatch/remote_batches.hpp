@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSL-1.0
+// What happens to the batches of a call whose tasks run in other processes, whatever carries the bytes: turns tasks
+// into requests and answers into results, and decides what becomes of tasks that failed.
+#pragma once
+
+#include <joblot/dispatch/claimed_batch.hpp>
+#include <joblot/dispatch/job.hpp>
+#include <joblot/wire/batch_protocol.hpp>
+#include <joblot/wire/remote_exception.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace joblot::detail {
+
+/// Serves a driver, which keeps the batches and knows where they are sent. What it holds does not change: threads may
+/// share it, as long as each batch is with one of them at a time.
+class remote_batches {
+public:
+    /// @param entry What runs the tasks; `job::remote_runner()`'s, or nothing for processes that were forked.
+    remote_batches(job& j, const code_location& entry)
+        : job_(j), timeout_(j.settings().given->timeout.limit()), entry_(entry) {}
+
+    /// The limit for each task.
+    [[nodiscard]] const std::optional<std::chrono::nanoseconds>& timeout() const noexcept { return timeout_; }
+
+    /// The next batch of the call, if one can be had now.
+    [[nodiscard]] std::optional<claimed_batch> claim(worker& seat) const {
+        const batch b = job_.claim(seat);
+        if (!b) return std::nullopt;
+        return claimed_batch(b, job_.settings().given->retries);
+    }
+
+    // --- what is sent
+
+    /// The head of the message that asks for the tasks of `range`.
+    [[nodiscard]] run_request request_for(const claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
+                                          int worker_id) const noexcept {
+        const scope& inside = job_.settings().inside;
+        return {.sequence = sequence,
+                .runner = entry_,
+                .first = c.index(range.begin),
+                .count = static_cast<std::uint32_t>(range.size()),
+                .worker_id = worker_id,
+                .timeout = timeout_ ? timeout_->count() : 0,
+                .depth = inside.depth,
+                .inner_threads = inside.inner_max_num_threads.value_or(0),
+                .one_by_one = job_.hands_out_results()};
+    }
+
+    /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
+    /// is the first.
+    /// @return The tasks that are asked for; if there are none, nothing is to be sent.
+    claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
+                                       int worker_id, outgoing& message) const {
+        message.put(request_for(c, range, sequence, worker_id));
+        range = write_tasks(c, range, message);
+        message.patch(0, request_for(c, range, sequence, worker_id));
+        return range;
+    }
+
+    // --- what comes back
+
+    /// Keeps the results that a message has of the tasks that were asked for last.
+    /// @param where Where the tasks ran, for errors.
+    /// @return The head of the message. @throws serialization_error where the message makes no sense.
+    run_results take_results(claimed_batch& c, incoming message, const std::string& where, worker& seat) const {
+        const claimed_batch::range sent = c.sent();
+        const auto head = message.get<run_results>("the head of results");
+        if (head.sequence != c.sequence() || head.begin > sent.size() || head.count > sent.size() - head.begin)
+            throw serialization_error("joblot: a worker gave results of tasks that it was not asked for", "a frame");
+        for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
+            std::uint32_t mark = 0;
+            decoder from(message.part(mark));
+            take_result(c, k, static_cast<task_result_kind>(mark), from, where);
+        }
+        advance(c, seat);
+        return head;
+    }
+
+    /// Hands out the results that can be.
+    void advance(claimed_batch& c, worker& seat) const {
+        if (const std::size_t n = c.newly_complete()) job_.advance_remote(c.of(), n, seat);
+    }
+
+    /// Nothing more comes of the batch.
+    void settle(claimed_batch& c, worker& seat) const {
+        advance(c, seat);
+        job_.settle_remote(c.of(), seat, c.took());
+    }
+
+    /// Task k failed, and is tried again where that may help and the call allows it.
+    /// @param retry Whether trying again may help.
+    void task_failed(claimed_batch& c, std::size_t k, std::exception_ptr why, bool retry) const {
+        if (retry && c.try_again(k, job_.limit()))
+            c.send_again(k);
+        else if (job_.task_failed(c.of(), k, std::move(why)))
+            c.note_done(k);
+    }
+
+    // --- whose fault it was that a worker has ended
+
+    /// The unfinished task that a worker was on when it ended, if it was on one of those that it was asked for.
+    /// @param current The task's index in the call.
+    [[nodiscard]] static std::optional<std::size_t> task_at(const claimed_batch& c, std::uint64_t current) noexcept {
+        const claimed_batch::range sent = c.sent();
+        if (current == task_board::nothing || current < c.index(sent.begin) || current >= c.index(sent.end))
+            return std::nullopt;
+        const std::size_t k = static_cast<std::size_t>(current) - c.of().first();
+        return c.is_done(k) ? std::nullopt : std::optional(k);
+    }
+
+    /// The worker ended because of task k, which fails unless it may be tried again. To be followed by `c.lost`, which
+    /// has it sent again with the others.
+    /// @param why Makes the error from the task's description.
+    template <class Why>
+    void task_ended_worker(claimed_batch& c, std::size_t k, worker& seat, Why why) const {
+        if (c.try_again(k, job_.limit())) return;
+        const task_info info{c.index(k), job_.task_label(c.of(), k)};
+        if (!job_.task_failed(c.of(), k, why(info))) return;
+        c.note_done(k);
+        advance(c, seat);
+    }
+    /// The error of a task that ran for too long.
+    [[nodiscard]] std::exception_ptr timed_out(const task_info& info) const {
+        return std::make_exception_ptr(timeout_error(info, *timeout_));
+    }
+
+private:
+    claimed_batch::range write_tasks(claimed_batch& c, claimed_batch::range range, outgoing& message) const {
+        for (std::size_t k = range.begin; k != range.end; ++k) {
+            const std::size_t blocks = message.blocks.size();
+            const std::size_t part = message.begin_part();
+            try {
+                encoder to(message); // each part is read on its own: it must not refer to what came before
+                job_.encode_task(c.of(), k, to);
+            } catch (...) {
+                message.cut_back(part, blocks);
+                const bool is_first = k == range.begin;
+                c.put_back({is_first ? k + 1 : k, range.end});
+                if (is_first) task_failed(c, k, std::current_exception(), false);
+                return {range.begin, k};
+            }
+            message.end_part(part, blocks, 0);
+        }
+        return range;
+    }
+
+    void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from,
+                     const std::string& where) const {
+        if (kind == task_result_kind::skipped) return;
+        if (kind != task_result_kind::value && kind != task_result_kind::exception)
+            throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
+        try {
+            if (kind == task_result_kind::exception) std::rethrow_exception(decode_exception(from, where));
+            job_.decode_result(c.of(), k, from);
+            c.note_done(k);
+        } catch (...) { // the task's own, or that of what was to be rebuilt
+            task_failed(c, k, std::current_exception(), true);
+        }
+    }
+
+    job& job_;
+    const std::optional<std::chrono::nanoseconds> timeout_;
+    const code_location entry_;
+};
+
+} // namespace joblot::detail
