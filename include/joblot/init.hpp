@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/process/engine.hpp>
+#include <joblot/process/hosted_main.hpp>
 #include <joblot/process/worker_main.hpp>
 #include <joblot/wire/entry.hpp>
 #include <joblot/wire/remote_exception.hpp>
@@ -23,6 +24,7 @@ inline void init(int argc, char** argv) {
     static_cast<void>(detail::main_module());
     static_cast<void>(detail::exception_table::instance());
     detail::be_worker_if_asked(argc, argv);
+    detail::be_hosted_if_asked(argc, argv);
 }
 
 } // namespace joblot

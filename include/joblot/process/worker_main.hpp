@@ -144,15 +144,17 @@ inline bool greet(channel& link, void (*init)()) {
 /// The loop of a worker.
 class worker_loop {
 public:
-    worker_loop()
-        : link_(take(worker_socket), take(worker_outbox), take(worker_inbox)), board_file_(take(worker_board)),
+    /// @param outbox, inbox Shared memory for what it sends and receives; without, all of it goes through the socket.
+    worker_loop(descriptor socket, descriptor board, descriptor outbox, descriptor inbox)
+        : link_(std::move(socket), std::move(outbox), std::move(inbox)), board_file_(std::move(board)),
           board_memory_(board_file_.get(), sizeof(task_board), true),
           board_(std::launder(reinterpret_cast<task_board*>(board_memory_.data()))), sink_(link_, *board_) {
         board_file_.close();
     }
 
     /// Until the owner wants no more, or is gone.
-    void run() {
+    /// @param status How the process ends when it is sent what makes no sense to it.
+    void run(int status) {
         try {
             set_up();
             while (link_.receive(true)) {
@@ -165,16 +167,11 @@ public:
         } catch (const std::exception& e) {
             std::fprintf(stderr, "%s\n", e.what()); // the owner shows it as the end of our stderr
             std::fflush(nullptr);
-            ::_exit(1);
+            ::_exit(status);
         }
     }
 
 private:
-    static descriptor take(int number) noexcept {
-        ::fcntl(number, F_SETFD, FD_CLOEXEC); // not for programs that tasks start
-        return descriptor(number);
-    }
-
     void set_up() {
         link_.receive(true);
         const auto setup = link_.message().get<worker_setup>("the setup of a worker");
@@ -210,18 +207,28 @@ private:
     image_store images_;
 };
 
-/// If this program was started as a worker, is one, and never returns.
-inline void be_worker_if_asked(int argc, char** argv) {
-    if (argc < 2 || !argv[1]) return;
-    const std::string_view mark(worker_argument);
-    const std::string_view given(argv[1]);
-    if (!given.starts_with(mark)) return;
+/// A descriptor that this process was started with. Not for programs that tasks start.
+inline descriptor take_inherited(int number) noexcept {
+    ::fcntl(number, F_SETFD, FD_CLOEXEC);
+    return descriptor(number);
+}
+
+/// Whether the program was started with `mark` and a process number; if so, it belongs to that process from now on.
+inline bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexcept {
+    if (argc < 2 || !argv[1] || !std::string_view(argv[1]).starts_with(mark)) return false;
     end_with_owner(static_cast<pid_t>(std::atol(argv[1] + mark.size())));
     leave_interrupts_to_owner();
     std::setvbuf(stdout, nullptr, _IOLBF, 1U << 16); // lines arrive when they are written, also if the task then dies
+    return true;
+}
+
+/// If this program was started as a worker, is one, and never returns.
+inline void be_worker_if_asked(int argc, char** argv) {
+    if (!belongs_to_owner(argc, argv, worker_argument)) return;
     {
-        worker_loop loop;
-        loop.run();
+        worker_loop loop(take_inherited(worker_socket), take_inherited(worker_board), take_inherited(worker_outbox),
+                         take_inherited(worker_inbox));
+        loop.run(1);
     }
     std::exit(0);
 }

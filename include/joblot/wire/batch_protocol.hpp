@@ -34,8 +34,8 @@ struct run_results {
     std::uint32_t begin = 0;    ///< position of the first task in the request
     std::uint32_t count = 0;    ///< how many tasks
     std::uint32_t last = 0;     ///< 1: these are the last ones of the request
-    std::uint32_t unused = 0;
-    std::int64_t took = 0; ///< nanoseconds that the tasks of the request have run so far
+    std::uint32_t failed = 0;   ///< how many tasks of the request have failed so far: known without reading the parts
+    std::int64_t took = 0;      ///< nanoseconds that the tasks of the request have run so far
 };
 static_assert(sizeof(run_results) % stream_alignment == 0);
 

@@ -102,6 +102,7 @@ private:
         message_.end_part(part_at_, blocks_before_, static_cast<std::uint32_t>(kind));
         part_at_ = nowhere;
         ++head_.count;
+        if (kind == task_result_kind::exception) ++head_.failed;
         if (one_by_one_ || !message_.blocks.empty() || message_.stream.size() > most_bytes ||
             clock::now() - last_sent_ > longest_wait)
             send();
