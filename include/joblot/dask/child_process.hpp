@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,14 +29,14 @@ namespace joblot::dask::engine {
 using detail::descriptor;
 
 /// A child process in a process group of its own, so that Ctrl-C at the terminal leaves its end to its parent. Its
-/// stdin is a pipe that ends when the parent ends, or lets it go. For one thread at a time.
+/// stdin ends when the parent ends, or lets it go: then a byte comes first. For one thread at a time.
 class child_process {
 public:
     using clock = std::chrono::steady_clock;
 
     /// Starts `arguments[0]`, looked for in PATH, with stdout and stderr to `output`. @throws backend_error.
     child_process(std::vector<std::string> arguments, const descriptor& output) : owner_(::getpid()) {
-        const descriptor its_end = open_pipe();
+        const descriptor its_end = open_stdin();
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         ::posix_spawn_file_actions_init(&actions);
@@ -70,7 +71,9 @@ public:
 
     /// Closes its stdin, which tells it to end.
     void let_go() noexcept {
-        if (hold_ >= 0) fork_guard::instance().close(std::exchange(hold_, -1));
+        if (hold_ < 0) return;
+        ::send(hold_, "q", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        fork_guard::instance().close(std::exchange(hold_, -1));
     }
 
     /// Whether it has ended. It is a zombie then, and its group still its own.
@@ -103,15 +106,16 @@ public:
     }
 
 private:
-    descriptor open_pipe() {
+    descriptor open_stdin() {
         int other = -1;
         hold_ = fork_guard::instance().open([&] {
             int ends[2];
-            if (::pipe2(ends, O_CLOEXEC) != 0) return -1;
+            if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+                return -1; // a pipe's death is a signal
             other = ends[0];
             return ends[1];
         });
-        if (hold_ < 0) throw backend_error(std::string("joblot: no pipe can be made: ") + std::strerror(errno));
+        if (hold_ < 0) throw backend_error(std::string("joblot: no sockets can be made: ") + std::strerror(errno));
         return descriptor(other);
     }
     static void set_signals(posix_spawnattr_t& attributes) {
@@ -127,7 +131,7 @@ private:
 
     pid_t owner_;
     pid_t pid_ = -1;
-    int hold_ = -1; // the writing end of its stdin
+    int hold_ = -1; // the other end of its stdin
     int status_ = 0;
     bool reaped_ = false;
 };

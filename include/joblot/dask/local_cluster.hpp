@@ -91,13 +91,10 @@ public:
     /// Ends it: kindly, then by force. In a forked child of the owner nothing happens.
     void stop() noexcept {
         if (owner_ != ::getpid()) return;
-        for (auto* child : {&worker_host_, &scheduler_}) {
-            if (*child) (*child)->let_go();
-        }
-        const auto patience = clock::now() + std::chrono::seconds(5);
-        for (auto* child : {&worker_host_, &scheduler_}) {
+        for (auto* child : {&worker_host_, &scheduler_}) { // workers want to take their leave of the scheduler
             if (!*child) continue;
-            static_cast<void>((*child)->wait_until(patience));
+            (*child)->let_go();
+            static_cast<void>((*child)->wait_until(clock::now() + std::chrono::seconds(3)));
             (*child)->kill();
             child->reset();
         }
@@ -116,9 +113,12 @@ sys.argv = [module] + sys.argv[3:]
 let_go = threading.Event()
 def watch():
     try:
-        while os.read(0, 1): pass
-    except OSError: pass
+        said = os.read(0, 1)
+    except OSError:
+        said = b""
     let_go.set()
+    if not said and "scheduler" in module:
+        time.sleep(2) # the workers leave first
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(4)
     shutil.rmtree(folder, ignore_errors=True)
