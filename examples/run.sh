@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs four of them.
+# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs five of them.
 #
 #   examples/run.sh [DIR]        DIR: the tree whose files are summed (default: /usr/share/doc, else /usr/include)
 set -euo pipefail
@@ -15,6 +15,9 @@ show() { printf '\n$ %s\n' "$*" >&3; "$@"; }
 
 say "Setting up: a compiler, CMake, libpng, and the headers of cereal"
 scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libcereal-dev
+say "Setting up for the cluster: Boost's headers, nlohmann_json, OpenSSL, and Python's venv"
+scripts/debian_packages.sh libboost1.81-dev nlohmann-json3-dev libssl-dev python3 python3-venv ||
+    echo "Not installed (Debian's libboost-dev, which is 1.74, excludes them): going on without the cluster." >&2
 
 say "Building the examples (g++, Release)"
 cmake -S . -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release -DJOBLOT_BUILD_EXAMPLES=ON \
@@ -46,5 +49,29 @@ ls -l build/mandelbrot.png
 
 say "crash_isolation: tasks that crash, hang, leak and throw in worker processes, and are reported one by one"
 show "$build/bin/crash_isolation"
+
+# Prints a Python that has Dask: one that is there already, else a virtual environment of its own below build/.
+find_dask() {
+    local python
+    for python in "${JOBLOT_PYTHON:-python3}" python3 "$PWD/build/dask-2026.8.0/bin/python"; do
+        if "$python" -c 'import distributed' 2>/dev/null; then echo "$python"; return; fi
+    done
+    echo "No Python here has Dask: installing it from PyPI below build/" >&2
+    scripts/dask_environments.sh 2026.8.0 >"$build.dask.log" 2>&1 || return
+    echo "$PWD/build/dask-2026.8.0/bin/python"
+}
+
+say "distributed_backend_simple: the loop of parallel_simple, on a Dask cluster that it starts on this machine"
+if [ ! -x "$build/bin/distributed_backend_simple" ]; then
+    echo "NOT RUN: it was not built, as Boost's headers (1.81 or newer) or nlohmann_json are missing."
+elif ! python=$(find_dask); then
+    echo "NOT RUN: there is no Python with Dask, and none could be made (python3-venv and PyPI are needed; see $build.dask.log)."
+else
+    export JOBLOT_PYTHON=$python
+    show "$build/bin/distributed_backend_simple"
+    show "$build/bin/option_pricing" --backend dask >build/option_pricing.dask.txt
+    "$build/bin/option_pricing" --backend threads | cmp build/option_pricing.dask.txt -
+    echo "option_pricing gives the same bits on the cluster and on threads."
+fi
 
 say "Done. More: option_pricing, shared_model and streaming in $build/bin, each with --help"

@@ -5,7 +5,8 @@
 #   scripts/debian_packages.sh g++ cmake catch2/backports
 #
 # Run as root, or with sudo on the machine. The backports entry is written from the
-# machine's own Debian entry, so that a mirror set up there is used here too.
+# machine's own Debian entry, so that a mirror set up there is used here too. Nothing is ever removed: where a package
+# excludes one that is there, this fails.
 set -euo pipefail
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -52,9 +53,9 @@ echo "installing ${missing[*]} ${backports[*]}"
 export DEBIAN_FRONTEND=noninteractive
 as_root apt-get update -qq
 if [ ${#missing[@]} -gt 0 ]; then
-    as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    as_root apt-get install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null
 fi
 if [ ${#backports[@]} -gt 0 ]; then
     write_backports_entry
-    as_root apt-get install -y -qq --no-install-recommends -t bookworm-backports "${backports[@]}" >/dev/null
+    as_root apt-get install -y -qq --no-remove --no-install-recommends -t bookworm-backports "${backports[@]}" >/dev/null
 fi
