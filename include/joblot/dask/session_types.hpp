@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a session with a scheduler takes and tells.
+#pragma once
+
+#include <joblot/dask/requests.hpp>
+#include <joblot/dask/tls.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// How to connect.
+struct connect_options {
+    tls_options tls{};
+    std::chrono::milliseconds timeout{10'000};          ///< until the session stands; a scheduler may come up meanwhile
+    std::chrono::milliseconds liveness_timeout{30'000}; ///< after which a scheduler that answers nothing is given up
+};
+
+/// The end of a submitted key. There is exactly one for each.
+struct task_end {
+    enum class kind {
+        result,         ///< `data` is its value, `type` Python's name of the value's class
+        erred,          ///< it raised `type`; `data` are the bytes in the exception's arguments, if there are any
+        worker_killed,  ///< Dask gave up as several workers died with it
+        cancelled,      ///< by `session::cancel` (`text` is empty), or by another hand
+        connection_lost ///< nobody knows what became of it
+    };
+    std::string key;
+    kind how = kind::connection_lost;
+    std::vector<std::byte> data{};
+    std::string type{}, text{};
+};
+
+/// Is told what happens, on the session's thread. Must not wait for anything.
+class task_listener {
+public:
+    task_listener() = default;
+    task_listener(const task_listener&) = delete;
+    task_listener& operator=(const task_listener&) = delete;
+    virtual ~task_listener() = default;
+
+    virtual void task_ended(task_end end) noexcept = 0;
+    /// `session::worker_threads` has changed. Told to the listeners of keys that have not ended.
+    virtual void workers_changed() noexcept {}
+};
+
+} // namespace joblot::dask::engine
