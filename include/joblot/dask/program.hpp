@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+// The program's own executable as workers of a cluster get it: what it is called there, and the plugins that bring it.
+#pragma once
+
+#include <joblot/dask/pickle_writer.hpp>
+#include <joblot/dask/requests.hpp>
+#include <joblot/dask/sha256.hpp>
+#include <joblot/dask/worker_shim.hpp>
+#include <joblot/error.hpp>
+#include <joblot/wire/descriptor.hpp>
+#include <joblot/wire/segment.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+
+namespace joblot::dask::engine {
+
+/// What a cluster is given once: schedulers keep it for workers that join later.
+struct plugin {
+    std::string name; ///< a plugin of this name is the same plugin
+    std::vector<std::byte> pickle;
+};
+
+/// An executable that this process is, or could be. Immutable.
+class program {
+public:
+    /// The one that runs, even where its file has been replaced on disk since; read by the first call.
+    static const program& own() {
+        static const program* const self = new program("/proc/self/exe"); // to the end of the process
+        return *self;
+    }
+
+    /// @throws backend_error where the file cannot be read.
+    explicit program(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+        const detail::mapping all = map();
+        sha256 digest;
+        digest.update({all.data(), all.size()});
+        digest_ = digest.finish();
+    }
+
+    /// SHA-256 of the file, in hexadecimal digits.
+    [[nodiscard]] const std::string& digest() const noexcept { return digest_; }
+    /// What the file is called on workers.
+    [[nodiscard]] std::string name() const { return "joblot-" + digest_.substr(0, 16); }
+
+    /// Gives workers the executable, and the module that runs it. It may be registered again and again: a worker that
+    /// has them leaves them as they are.
+    [[nodiscard]] plugin for_workers() const {
+        const detail::mapping all = map();
+        pickle_writer p;
+        p.reserve(all.size() + worker_shim_source().size() + 4096);
+        begin_with_module(p);
+        p.global(worker_shim_module, "Program");
+        p.begin();
+        p.text(name());
+        p.text(digest_);
+        p.bytes(detail::bytes_view(all.data(), all.size()));
+        p.end_tuple();
+        p.call();
+        end_with_module(p);
+        return {std::string(worker_shim_module) + "-" + name(), p.finish()};
+    }
+    /// Gives the scheduler the module, where `dialect::scheduler_needs_modules`.
+    [[nodiscard]] static plugin for_scheduler() {
+        pickle_writer p;
+        begin_with_module(p);
+        p.global(worker_shim_module, "Source");
+        p.empty_tuple();
+        p.call();
+        end_with_module(p);
+        return {std::string(worker_shim_module), p.finish()};
+    }
+    /// What tasks call.
+    [[nodiscard]] static python_function function() { return {std::string(worker_shim_module), "run"}; }
+
+private:
+    // The pickle is `operator.getitem((exec(..., {...}), <what follows>), 1)`: it makes the module before it names what
+    // is in it. So it needs nothing that was sent before, whatever a worker that joins late does first.
+    static void begin_with_module(pickle_writer& p) {
+        p.global("operator", "getitem");
+        p.begin();
+        p.begin();
+        p.global("builtins", "exec");
+        p.begin();
+        p.text("import sys, types\n"
+               "if name not in sys.modules:\n"
+               "    module = types.ModuleType(name)\n"
+               "    exec(compile(source, name + '.py', 'exec'), module.__dict__)\n"
+               "    sys.modules[name] = module\n");
+        p.begin_dict();
+        p.text("name");
+        p.text(worker_shim_module);
+        p.text("source");
+        p.text(worker_shim_source());
+        p.end_dict();
+        p.end_tuple();
+        p.call();
+    }
+    static void end_with_module(pickle_writer& p) {
+        p.end_tuple();
+        p.number(std::int64_t{1});
+        p.end_tuple();
+        p.call();
+    }
+
+    [[nodiscard]] detail::mapping map() const {
+        detail::mapping all(file_.get(), detail::file_size(file_.get()), false);
+        if (!all)
+            throw backend_error("joblot: the program's own executable cannot be read, which workers need: " +
+                                std::string(std::strerror(errno)));
+        return all;
+    }
+
+    detail::descriptor file_; // open, as the path may name another file later
+    std::string digest_;
+};
+
+} // namespace joblot::dask::engine

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Writes include/joblot/dask/worker_shim.hpp from the module that runs on Dask workers.
+
+    scripts/embed_shim.py            # after each change of worker_shim/joblot_shim.py
+    scripts/embed_shim.py --check    # fails where the header is not what would be written
+"""
+
+import hashlib
+import pathlib
+import sys
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "include/joblot/dask"
+LONGEST = 12000  # bytes of a literal; compilers may refuse more than 16 KiB
+
+HEADER = """// SPDX-License-Identifier: BSL-1.0
+// Written by scripts/embed_shim.py from worker_shim/joblot_shim.py: change that one.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace joblot::dask::engine {{
+
+/// Name of the module on workers. Another version of it has another name, so a cluster can have several.
+inline constexpr std::string_view worker_shim_module = "joblot_shim_{digest}";
+
+/// Source of the module that runs on workers; its function `run` runs a batch.
+inline std::string worker_shim_source() {{
+    // clang-format off
+    static constexpr std::string_view parts[] = {{
+{parts}
+    }};
+    // clang-format on
+    std::string all;
+    for (const std::string_view part : parts) all += part;
+    return all;
+}}
+
+}} // namespace joblot::dask::engine
+"""
+
+
+def parts_of(text):
+    part = ""
+    for line in text.splitlines(keepends=True):
+        if len((part + line).encode()) > LONGEST:
+            yield part
+            part = ""
+        part += line
+    yield part
+
+
+def header_for(source):
+    assert ')py"' not in source
+    literals = ",\n".join('R"py(' + part + ')py"' for part in parts_of(source))
+    return HEADER.format(digest=hashlib.sha256(source.encode()).hexdigest()[:8], parts=literals)
+
+
+def main():
+    source = (FOLDER / "worker_shim/joblot_shim.py").read_text()
+    target = FOLDER / "worker_shim.hpp"
+    header = header_for(source)
+    if "--check" not in sys.argv:
+        target.write_text(header)
+    elif target.read_text() != header:
+        sys.exit(f"{target} is not what scripts/embed_shim.py writes")
+
+
+if __name__ == "__main__":
+    main()
