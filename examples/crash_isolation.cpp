@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Tasks that follow null pointers, hang, leak and throw, among others that work. Each has its own end, and the program
-// survives them all: they run in worker processes, with a time limit that kills and a memory limit.
+// survives them all: they run in worker processes, or on a cluster, with a time limit that kills and a memory limit.
 #include "cli.hpp"
 
 #include <joblot/joblot.hpp>
@@ -93,10 +93,12 @@ std::pair<std::string, std::string> ending_of(const joblot::outcome<int>& o) {
     }
 }
 
-void refuse_backends_that_cannot_kill(const std::string& name) {
-    static constexpr std::array<std::string_view, 3> good{"processes", "loky", "multiprocessing"};
-    if (std::ranges::find(good, name) != good.end()) return;
+/// The backend of that name, if it survives such tasks.
+joblot::backend_choice backend_that_can_kill(const std::string& name, std::size_t memory_limit) {
+    static constexpr std::array<std::string_view, 3> processes{"processes", "loky", "multiprocessing"};
+    if (std::ranges::find(processes, name) != processes.end()) return joblot::processes{.memory_limit = memory_limit};
     const joblot::parallel_backend known{name}; // throws for a name that is unknown
+    if (name.starts_with("dask")) return name;  // with the memory limit of the cluster's workers
     throw cli::usage_error("--backend " + name + " would not survive these tasks: only worker processes can be killed");
 }
 
@@ -107,10 +109,10 @@ int main(int argc, char** argv) {
     cli.backend = "processes";
     cli.option("--tasks", "N", count, "how many tasks", 1, 10'000);
     cli.option("--time-limit", "MS", time_limit, "milliseconds that a task may take", 1, 3'600'000);
-    cli.option("--memory-limit", "MB", memory_limit, "memory that a worker process may allocate", 32, 1'000'000);
+    cli.option("--memory-limit", "MB", memory_limit, "memory that a worker process may allocate (not on a cluster)", 32,
+               1'000'000);
     return cli.run(argc, argv, [&] {
-        refuse_backends_that_cannot_kill(cli.backend);
-        const joblot::processes workers{.memory_limit = static_cast<std::size_t>(memory_limit) * 1'000'000};
+        const auto workers = backend_that_can_kill(cli.backend, static_cast<std::size_t>(memory_limit) * 1'000'000);
         Parallel parallel({.n_jobs = cli.n_jobs, .backend = workers, .timeout = std::chrono::milliseconds(time_limit)});
 
         const auto make_task = [](int i) { return delayed(task)(i, behaviour_of(i)); };

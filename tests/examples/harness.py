@@ -44,18 +44,21 @@ def test_each(*values):
 
 def clean_environment():
     """The environment without the variables that change joblot's defaults."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("JOBLOT_")}
+    return {k: v for k, v in os.environ.items() if not k.startswith(("JOBLOT_", "DASK_"))}
 
 
 def program(name):
     return bin_dir / name
 
 
-def run(name, *arguments, expect=0, prefix=(), executable=None):
-    """Runs an example to its end. Output is bytes; any exit status but `expect` fails the test."""
+def run(name, *arguments, expect=0, prefix=(), executable=None, environment=None):
+    """Runs an example to its end. Output is bytes; any exit status but `expect` fails the test.
+
+    `environment`: more variables.
+    """
     command = [*prefix, executable or program(name), *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIME_LIMIT,
-                          env=clean_environment(), check=False)
+                          env=clean_environment() | (environment or {}), check=False)
     check(done.returncode == expect,
           f"{' '.join(map(str, command))}: exit status {done.returncode}, not {expect}; "
           f"stderr: {done.stderr.decode(errors='replace')[-2000:]}")

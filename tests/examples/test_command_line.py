@@ -32,7 +32,7 @@ def help_lists_options(name):
     """--help lists all options and ends with 0"""
     for flag in ("--help", "-h"):
         done = run(name, flag)
-        for word in ["Usage: " + name, "--help", "--n-jobs", "--backend", "NAME[:ADDRESS]", *EXAMPLES[name]]:
+        for word in ["Usage: " + name, "--help", "--n-jobs", "--backend", "NAME[:ADDRESS]", "--scheduler", *EXAMPLES[name]]:
             check(word in done.stdout.decode(), f"{flag} does not mention {word}")
         check_equal(done.stderr, b"", "stderr")
 
@@ -57,6 +57,13 @@ def unknown_backend(name):
     """an unknown backend is refused with the list of known ones"""
     check_refused(name, ["--backend", "abacus", *ARGUMENTS.get(name, [])], "abacus", "sequential", "threads",
                   "processes")
+
+
+@test_each(*EXAMPLES)
+def scheduler_without_cluster(name):
+    """a scheduler for a backend that has none is refused"""
+    check_refused(name, ["--scheduler", "tcp://127.0.0.1:1", "--backend", "threads", *ARGUMENTS.get(name, [])],
+                  "--scheduler")
 
 
 @test_each(*EXAMPLES)
