@@ -27,8 +27,8 @@ install_joblot() {
     mv "$work/first" "$work/prefix"
     rm -r "$work/source" "$work/package" # nothing may point back
     local installed wanted
-    installed=$(cd "$work/prefix/include" && find . -type f | sort)
-    wanted=$(cd "$joblot/include" && find . -type f | sort)
+    installed=$(cd "$work/prefix/include" && find . -name '*.hpp' | sort)
+    wanted=$(cd "$joblot/include" && find . -name '*.hpp' | sort)
     [ "$installed" = "$wanted" ] || fail "the installed headers differ from those in include/"
 }
 
