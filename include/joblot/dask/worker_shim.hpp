@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_ee35193a";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_d8dd1221";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -50,7 +50,7 @@ FRAME_MAGIC = 0x746C626A
 HELLO, SETUP, IMAGES, RUN, RESULTS, FORGET = range(1, 7)
 RESULTS_HEAD = struct.Struct("=QIIIIq")  # run_results of wire/batch_protocol.hpp
 IN_FRAME = NOTHING = 2**64 - 1
-HELLO_FAILED_AT = FRAME.size + 28  # worker_hello::failed of wire/worker_greeting.hpp
+HELLO_FAILED_AT = 28  # worker_hello::failed of wire/worker_greeting.hpp
 NOT_OUR_CODE = 78  # exit status of a program that was sent what it has no code for: process/hosted_main.hpp
 POLL = 0.1  # seconds between looks at whether a task is still wanted
 IDLE = 60.0  # seconds that a child without work is kept
@@ -551,6 +551,9 @@ class Crew:
                 raise
             silent = "; does its main call joblot::init(argc, argv)?" if child.status == (None, 0) else ""
             raise Ended("refused", "it %s before it was ready%s" % (child.last_words(), silent))
+        except BaseException:
+            child.end()
+            raise
         if struct.unpack_from("=I", hello, begin + HELLO_FAILED_AT)[0]:
             child.end()
             raise Ended("refused", "its worker_init failed", frames=[hello])
@@ -641,10 +644,10 @@ class Watch:
         if not self.timeout:
             return POLL
         current, started = child.running()
-        left = self.timeout if current is None else started + self.timeout - time.monotonic_ns()
-        if left <= 0:
 )py",
-R"py(            raise Ended("timed_out", task=current)
+R"py(        left = self.timeout if current is None else started + self.timeout - time.monotonic_ns()
+        if left <= 0:
+            raise Ended("timed_out", task=current)
         return min(POLL, left / 1e9)
 
 

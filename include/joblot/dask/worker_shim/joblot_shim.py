@@ -34,7 +34,7 @@ FRAME_MAGIC = 0x746C626A
 HELLO, SETUP, IMAGES, RUN, RESULTS, FORGET = range(1, 7)
 RESULTS_HEAD = struct.Struct("=QIIIIq")  # run_results of wire/batch_protocol.hpp
 IN_FRAME = NOTHING = 2**64 - 1
-HELLO_FAILED_AT = FRAME.size + 28  # worker_hello::failed of wire/worker_greeting.hpp
+HELLO_FAILED_AT = 28  # worker_hello::failed of wire/worker_greeting.hpp
 NOT_OUR_CODE = 78  # exit status of a program that was sent what it has no code for: process/hosted_main.hpp
 POLL = 0.1  # seconds between looks at whether a task is still wanted
 IDLE = 60.0  # seconds that a child without work is kept
@@ -534,6 +534,9 @@ class Crew:
                 raise
             silent = "; does its main call joblot::init(argc, argv)?" if child.status == (None, 0) else ""
             raise Ended("refused", "it %s before it was ready%s" % (child.last_words(), silent))
+        except BaseException:
+            child.end()
+            raise
         if struct.unpack_from("=I", hello, begin + HELLO_FAILED_AT)[0]:
             child.end()
             raise Ended("refused", "its worker_init failed", frames=[hello])

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSL-1.0
+"""What the tests of the worker's module share: payload_tool, a real scheduler and a real worker, what /proc says."""
+
+import contextlib
+import json
+import os
+import pathlib
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+
+
+class Tool:
+    """payload_tool, and a folder for what it writes."""
+
+    def __init__(self, program, folder):
+        self.program, self.folder = os.path.abspath(program), pathlib.Path(folder)
+        self.count = 0
+
+    def call(self, *words):
+        return subprocess.run([self.program, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def fresh(self):
+        self.count += 1
+        return self.folder / str(self.count)
+
+    def plugin(self, whom):
+        """Name and pickle."""
+        path = self.fresh()
+        return self.call("plugin", whom, path).strip(), path.read_bytes()
+
+    def shim(self):
+        """The module, as a scheduler gets it."""
+        plugin = pickle.loads(self.plugin("scheduler")[1])
+        return sys.modules[type(plugin).__module__]
+
+    def batch(self, function, first, count, text="", *options):
+        path = self.fresh()
+        self.call("batch", function, first, count, path, text, *options)
+        return path.read_bytes()
+
+    def batch_with_image(self, function, first, count, text, *options):
+        image = self.fresh()
+        return self.batch(function, first, count, text, "image=%s" % image, *options), image.read_bytes()
+
+    def answer(self, data):
+        path = self.fresh()
+        path.write_bytes(bytes(data))
+        answer = types.SimpleNamespace(**json.loads(self.call("answer", path)))
+        answer.end = ["done", "died", "timed_out", "cancelled", "refused"][answer.end]
+        return answer
+
+
+def until(condition, what, seconds=60):
+    """Waits for something that is bound to come; the limit is only for when it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "never: " + what
+        time.sleep(0.02)
+
+
+def is_alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid):
+    """Living children of all threads of a process."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with contextlib.suppress(FileNotFoundError), open("/proc/%d/task/%s/children" % (pid, thread)) as file:
+                found.update(map(int, file.read().split()))
+    return {child for child in found if is_alive(child)}
+
+
+class Cluster:
+    """A scheduler and workers that this Python's own Dask starts as processes, and a client."""
+
+    def __init__(self, folder, tool):
+        self.folder, self.tool, self.processes = pathlib.Path(folder), tool, []
+        self.file = self.folder / "scheduler.json"
+        address = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+        self.start("distributed.cli.dask_scheduler", *address, "--scheduler-file", self.file)
+        until(self.file.exists, "the scheduler's file")
+        from distributed import Client
+
+        self.client = Client(scheduler_file=str(self.file), timeout=60, set_as_default=False)
+        self.shim = tool.shim()
+        self.register()
+
+    def register(self):
+        name, plugin = self.tool.plugin("scheduler")
+        with_idempotent = self.version() >= (2023, 9, 2)
+        extra = {"idempotent": True} if with_idempotent else {}
+        if self.version() >= (2023, 4, 0):
+            self.call("register_scheduler_plugin", plugin=plugin, name=name, idempotent=True)
+        name, plugin = self.tool.plugin("worker")
+        return self.call("register_worker_plugin", plugin=plugin, name=name, **extra)
+
+    def call(self, op, **arguments):
+        return self.client.sync(getattr(self.client.scheduler, op), **arguments)
+
+    @staticmethod
+    def version():
+        import distributed
+
+        return tuple(int(part) for part in distributed.__version__.split(".")[:3])
+
+    def start(self, module, *arguments, **environment):
+        log = open(self.folder / ("%d.log" % len(self.processes)), "wb")
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **environment}, start_new_session=True
+        )
+        self.processes.append(process)
+        process.log = pathlib.Path(log.name)
+        return process
+
+    def worker(self, *options, threads=2, **environment):
+        """Starts a worker without a nanny: its process is ours. Gives the process, which knows its address."""
+        known = set(self.workers())
+        local = self.folder / ("worker-%d" % len(self.processes))
+        arguments = ["--scheduler-file", self.file, "--nthreads", threads, "--no-nanny", "--local-directory", local]
+        process = self.start("distributed.cli.dask_worker", *arguments, "--no-dashboard", *options, **environment)
+        process.local = local
+
+        def is_there():
+            assert process.poll() is None, process.log.read_text()
+            return set(self.workers()) - known
+
+        until(is_there, "the worker")
+        process.address = (set(self.workers()) - known).pop()
+        return process
+
+    def workers(self):
+        return self.client.scheduler_info(**({"n_workers": -1} if self.version() >= (2025, 4, 0) else {}))["workers"]
+
+    def submit(self, payload, *images, **options):
+        name = "joblot-test-%d" % self.tool.count
+        self.tool.count += 1
+        return self.client.submit(self.shim.run, payload, *images, key=name, pure=False, **options)
+
+    def run(self, payload, *images, **options):
+        """What is in the answer of a batch, be it a result or the exception's."""
+        future = self.submit(payload, *images, **options)
+        error = future.exception(timeout=120)
+        if error is None:
+            return self.tool.answer(future.result())
+        assert type(error).__name__ == "TaskFailed", repr(error)
+        answer = self.tool.answer(error.args[1])
+        answer.text = str(error)
+        return answer
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.client.close(timeout=5)
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def run_tests(namespace, setup):
+    """Calls all functions `test_*`, each with what `setup()` gives. For plain Python: no test framework is there."""
+    wanted = sys.argv[2:]
+    failed = []
+    for name, test in list(namespace.items()):
+        if not name.startswith("test_") or (wanted and name not in wanted):
+            continue
+        begin = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="joblot-test-") as folder:
+            thing = setup(folder)
+            try:
+                test(thing)
+                print("ok   %s (%.1f s)" % (name, time.monotonic() - begin), flush=True)
+            except BaseException as error:
+                import traceback
+
+                traceback.print_exc()
+                for log in sorted(pathlib.Path(folder).glob("*.log")):
+                    print("---", log.name, log.read_text(errors="replace")[-3000:], sep="\n")
+                failed.append(name)
+                print("FAIL %s: %r" % (name, error), flush=True)
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+            finally:
+                if hasattr(thing, "close"):
+                    thing.close()
+    assert not failed, failed
