@@ -84,6 +84,7 @@ inline prepared_call prepare(const options& o, bool outlive = false) {
     const backend_traits traits = engine.traits();
     s.in_caller = traits.in_caller;
     s.batch_target = traits.batch_target;
+    s.batch_cost = traits.batch_cost;
     const auto& loud = o.backend.defaults().verbose;
     s.verbose = o.verbose ? *o.verbose : loud ? *loud : here.verbose.value_or(0);
     if (s.observed()) s.backend_name = engine.name();

@@ -130,3 +130,51 @@ TEST_CASE("absurd measures do no harm") {
     REQUIRE(sizer.next(plenty) >= 1);
     REQUIRE(sizer.next(static_cast<std::size_t>(-1)) >= 1);
 }
+
+TEST_CASE("no batch is made so short that its cost would show, except where fewer tasks are left") {
+    batch_sizer sizer(0, 4, 1, 200ms, 2ms);
+    REQUIRE(sizer.next(plenty) == 1);
+    for (int i = 0; i != 20; ++i) {
+        const std::size_t size = sizer.next(plenty);
+        sizer.measured(size, nanoseconds(1us) * static_cast<nanoseconds::rep>(size));
+    }
+    REQUIRE(sizer.next(plenty) == 200'000); // of 1 us each
+    constexpr std::size_t smallest = 10'000;
+    REQUIRE(sizer.next(400'000) == 50'000);
+    REQUIRE(sizer.next(8 * smallest) == smallest);
+    REQUIRE(sizer.next(3 * smallest) == smallest);
+    REQUIRE(sizer.next(smallest / 2) == smallest / 2);
+    REQUIRE(sizer.next(1) == 1);
+    sizer.measured(smallest, nanoseconds(10ms) * smallest); // long ones, all of a sudden
+    REQUIRE(sizer.next(plenty) == 20);
+    REQUIRE(sizer.next(16) == 2);
+    REQUIRE(sizer.next(8) == 1);
+}
+
+TEST_CASE("a first measure that was a lucky one does no harm where batches are costly, either") {
+    batch_sizer sizer(0, 2, 1, 200ms, 2ms);
+    sizer.measured(1, 1us);
+    REQUIRE(sizer.next(plenty) == batch_sizer::max_growth);
+}
+
+TEST_CASE("a hundred thousand trivial tasks are a few dozen costly batches") {
+    batch_sizer sizer(0, 4, 1, 200ms, 2ms);
+    std::size_t batches = 0;
+    for (std::size_t left = 100'000; left != 0; ++batches) {
+        const std::size_t size = sizer.next(left);
+        sizer.measured(size, nanoseconds(100ns) * static_cast<nanoseconds::rep>(size));
+        left -= size;
+    }
+    REQUIRE(batches < 40);
+}
+
+TEST_CASE("fair shares are those of the workers that there are now") {
+    batch_sizer sizer(0, 2, 1, 200ms, 2ms);
+    for (int i = 0; i != 20; ++i) {
+        const std::size_t size = sizer.next(plenty);
+        sizer.measured(size, nanoseconds(100ns) * static_cast<nanoseconds::rep>(size));
+    }
+    REQUIRE(sizer.next(4'000'000) == 1'000'000);
+    sizer.workers_are(20);
+    REQUIRE(sizer.next(8'000'000) == 200'000);
+}

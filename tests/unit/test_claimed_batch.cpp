@@ -145,6 +145,20 @@ TEST_CASE("a task that failed and waits for another try is sent once, whatever b
     CHECK(to_send(c) == std::vector<std::size_t>{1, 2, 3});
 }
 
+TEST_CASE("neighbours that are tried again are sent together", "[process][claimed_batch]") {
+    claimed_batch c(batch(0, 6), 1);
+    c.note_sent(c.next_range(none, none), 1);
+    for (const std::size_t k : {1U, 2U, 4U}) {
+        REQUIRE(c.try_again(k, none));
+        c.send_again(k);
+    }
+    for (const std::size_t k : {0U, 3U, 5U}) c.note_done(k);
+    c.answered(1ms);
+    CHECK(is(c.next_range(none, none), 4, 5));
+    CHECK(is(c.next_range(none, none), 1, 3));
+    CHECK(c.is_over(none));
+}
+
 TEST_CASE("completeness is counted from the first task on, without gaps", "[process][claimed_batch]") {
     claimed_batch c(batch(0, 4), 0);
     CHECK(c.newly_complete() == 0);

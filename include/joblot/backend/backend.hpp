@@ -17,6 +17,8 @@ struct backend_traits {
     bool in_caller = false;    ///< every task runs on the calling thread; a generator then works when it is read
     /// How long an adapted batch is meant to last: long against what it costs to hand one to a worker.
     std::chrono::nanoseconds batch_target = detail::batch_sizer::target_of_threads;
+    /// What a batch costs by itself, where that is much: none is made so short that this would show.
+    std::chrono::nanoseconds batch_cost{};
 };
 
 /// Runs jobs. One object serves many calls, also at the same time: all members must be thread-safe.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <string>
 
 namespace joblot::detail {
 
@@ -32,6 +33,14 @@ struct process_options {
 [[gnu::visibility("default")]] inline std::atomic<void (*)(job&, const process_options&)>& process_engine() noexcept {
     static constinit std::atomic<void (*)(job&, const process_options&)> run{nullptr};
     return run;
+}
+
+/// The error of a program without that line. @param who What needs it, e.g. "worker processes".
+[[noreturn, gnu::cold]] inline void refuse_without_init(const std::string& who) {
+    throw backend_error("joblot: " + who +
+                        " need a line at the start of main, before anything else:\n"
+                        "    int main(int argc, char** argv) {\n"
+                        "        joblot::init(argc, argv);");
 }
 
 } // namespace joblot::detail

@@ -39,10 +39,7 @@ public:
 
     void run(job& j) override {
         auto* const run_on_workers = process_engine().load(std::memory_order_acquire);
-        if (!run_on_workers)
-            throw backend_error("joblot: worker processes need a line at the start of main, before anything else:\n"
-                                "    int main(int argc, char** argv) {\n"
-                                "        joblot::init(argc, argv);");
+        if (!run_on_workers) refuse_without_init("worker processes");
         run_on_workers(j, options_);
     }
 

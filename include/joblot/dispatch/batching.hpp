@@ -14,25 +14,32 @@ namespace joblot::detail {
 /// another process), short against the call. The first ones are single tasks, whatever an earlier call measured: this
 /// call's tasks may be different ones. No batch is more than a fair share of what is left, as in guided self-scheduling
 /// (Polychronopoulos, Kuck: "Guided self-scheduling", IEEE Trans. Computers 1987): also where the first tasks were not
-/// like the others, no worker is left with most of the work, and the last batches are short.
+/// like the others, no worker is left with most of the work, and the last batches are short: but not so short that what
+/// they cost would show.
 class batch_sizer {
 public:
     using duration = std::chrono::nanoseconds;
     static constexpr duration target_of_threads = std::chrono::microseconds(30);
     static constexpr std::size_t max_growth = 8; // from one batch to the next; a first measure may be a lucky one
+    static constexpr int shortest = 5;           // times its cost, where that is known
 
     /// @param fixed   The size asked for, or 0 to adapt.
     /// @param workers Workers of the call, >= 1.
     /// @param trials  How many single tasks come first.
     /// @param target  How long a batch is meant to last.
-    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1,
-                duration target = target_of_threads) noexcept
-        : fixed_(fixed), workers_(workers), trials_(trials), target_(target) {}
+    /// @param cost    What a batch costs by itself; 0: next to nothing.
+    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1, duration target = target_of_threads,
+                duration cost = {}) noexcept
+        : fixed_(fixed), workers_(workers), trials_(trials), target_(target), cost_(cost) {}
+
+    /// Some have come, or left.
+    void workers_are(std::size_t workers) noexcept { workers_ = workers; }
 
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
         if (fixed_) return std::max<std::size_t>(1, std::min(fixed_, remaining));
-        return std::max<std::size_t>(1, std::min(size_, remaining / (2 * workers_)));
+        const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), smallest_);
+        return std::max<std::size_t>(1, std::min(fair, remaining));
     }
 
     /// A batch of `tasks` tasks took `took`.
@@ -46,6 +53,8 @@ public:
         const double per_task = static_cast<double>(std::max<duration::rep>(1, took.count())) / done;
         const double wanted = std::min(static_cast<double>(target_.count()) / per_task, done * max_growth);
         size_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, 1e18));
+        const double worth_it = std::min(shortest * static_cast<double>(cost_.count()) / per_task, 1e18);
+        smallest_ = std::min(size_, static_cast<std::size_t>(worth_it));
     }
 
     /// Whether the size adapts, so that batches must be timed.
@@ -56,7 +65,9 @@ private:
     std::size_t workers_;
     std::size_t trials_;
     duration target_;
-    std::size_t size_ = 1;
+    duration cost_;
+    std::size_t size_ = 1;     // what lasts for the target, as far as is known
+    std::size_t smallest_ = 1; // what is worth its cost
 };
 
 } // namespace joblot::detail

@@ -87,7 +87,12 @@ public:
         ++tries_[k];
         return true;
     }
-    void send_again(std::size_t k) { unsent_.push_front({k, k + 1}); }
+    void send_again(std::size_t k) {
+        if (!unsent_.empty() && unsent_.front().end == k) // with the one before it: one message for both
+            ++unsent_.front().end;
+        else
+            unsent_.push_front({k, k + 1});
+    }
 
     /// How many tasks more than at the last call are done without a gap from the first on.
     std::size_t newly_complete() noexcept {

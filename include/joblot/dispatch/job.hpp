@@ -110,6 +110,9 @@ public:
     /// How many workers the call is meant to have, >= 1.
     [[nodiscard]] int n_jobs() const noexcept { return settings_.workers; }
 
+    /// For a backend whose workers come and go: how many there are now. The input is read ahead for as many.
+    void workers_are(int n) noexcept { workers_now_.store(n, std::memory_order_relaxed); }
+
     /// At most so many tasks are still to be claimed; `none` where that is not known.
     [[nodiscard]] virtual std::size_t tasks_left() const noexcept = 0;
 
@@ -280,7 +283,7 @@ protected:
     /// @param publishes            Whether results are handed out while the call runs. Then tasks before a failing one
     ///                             still run.
     job(const detail::call_settings& settings, std::size_t total, bool publishes)
-        : settings_(settings), publishes_(publishes),
+        : settings_(settings), workers_now_(settings.workers), publishes_(publishes),
           // Readers are told of each task; progress too where batches have a fixed size and may take long.
           in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())) {
         if (settings_.observed()) reporter_.emplace(progress(total));
@@ -294,6 +297,8 @@ protected:
     virtual bool keep_failure(const batch&, std::size_t, detail::failure) { return false; }
     /// The next `count` results of the batch may be handed out. For tasks of other processes.
     virtual void publish_results(const batch&, std::size_t) {}
+    /// How many workers there are at the moment, as far as the backend says.
+    [[nodiscard]] int workers_now() const noexcept { return workers_now_.load(std::memory_order_relaxed); }
     /// Calls the waker, if there is one.
     void wake() noexcept {
         const std::lock_guard lock(waker_mutex_);
@@ -344,7 +349,8 @@ private:
                 .workers = settings_.workers,
                 .backend = settings_.backend_name,
                 .verbose = settings_.verbose,
-                .pre_dispatch = settings_.given->pre_dispatch.is_everything() ? 0 : settings_.ahead(1),
+                .pre_dispatch =
+                    settings_.given->pre_dispatch.is_everything() ? 0 : settings_.ahead(1, settings_.workers),
                 .sequential = settings_.workers == 1,
                 .total = total == none ? std::nullopt : std::optional(total),
                 .label = [this] { return settings_.given->label.empty() ? first_label() : settings_.given->label; },
@@ -352,6 +358,7 @@ private:
     }
 
     const detail::call_settings& settings_;
+    std::atomic<int> workers_now_; // relaxed: a hint how far to read ahead
     bool publishes_;
     bool in_steps_;
     std::optional<detail::progress_reporter> reporter_;
@@ -372,8 +379,9 @@ private:
 };
 
 inline worker::worker(job& j, int id)
-    : job_(j), limit_(j.limit_), sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
-                                        j.publishes_ ? cautious_trials : 1, j.settings_.batch_target),
+    : job_(j), limit_(j.limit_),
+      sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
+             j.publishes_ ? cautious_trials : 1, j.settings_.batch_target, j.settings_.batch_cost),
       outer_task_(detail::current_task), outer_scope_(detail::current_scope),
       inner_threads_(j.settings_.inside.inner_max_num_threads) {
     context_.worker_id = id;

@@ -22,9 +22,11 @@ namespace joblot::detail {
 /// share it, as long as each batch is with one of them at a time.
 class remote_batches {
 public:
-    /// @param entry What runs the tasks; `job::remote_runner()`'s, or nothing for processes that were forked.
-    remote_batches(job& j, const code_location& entry)
-        : job_(j), timeout_(j.settings().given->timeout.limit()), entry_(entry) {}
+    /// @param entry      What runs the tasks; `job::remote_runner()`'s, or nothing for processes that were forked.
+    /// @param one_by_one Whether single results can be handed out while the others of the batch are on their way.
+    remote_batches(job& j, const code_location& entry, bool one_by_one)
+        : job_(j), timeout_(j.settings().given->timeout.limit()), entry_(entry),
+          one_by_one_(one_by_one && j.hands_out_results()) {}
 
     /// The limit for each task.
     [[nodiscard]] const std::optional<std::chrono::nanoseconds>& timeout() const noexcept { return timeout_; }
@@ -50,7 +52,7 @@ public:
                 .timeout = timeout_ ? timeout_->count() : 0,
                 .depth = inside.depth,
                 .inner_threads = inside.inner_max_num_threads.value_or(0),
-                .one_by_one = job_.hands_out_results()};
+                .one_by_one = one_by_one_};
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
@@ -168,6 +170,7 @@ private:
     job& job_;
     const std::optional<std::chrono::nanoseconds> timeout_;
     const code_location entry_;
+    const bool one_by_one_;
 };
 
 } // namespace joblot::detail

@@ -22,6 +22,7 @@ struct call_settings {
     int workers = 1;                         // in effect, >= 1
     bool in_caller = false;                  // the backend runs everything on the calling thread
     std::chrono::nanoseconds batch_target{}; // how long an adapted batch is meant to last
+    std::chrono::nanoseconds batch_cost{};   // what it costs by itself; 0: next to nothing
     int verbose = 0;
     std::string backend_name{}; // only where progress is shown
     scope inside{};             // what is in force inside this call's tasks
@@ -32,11 +33,12 @@ struct call_settings {
     }
 
     /// How many tasks may be read and not yet done (generators: not yet taken) when batches hold `batch` tasks.
-    [[nodiscard]] std::size_t ahead(std::size_t batch) const noexcept {
+    /// @param now How many workers there are now.
+    [[nodiscard]] std::size_t ahead(std::size_t batch, int now) const noexcept {
         const pre_dispatch_option& p = given->pre_dispatch;
         if (p.is_everything()) return unlimited;
         if (p.tasks()) return static_cast<std::size_t>(*p.tasks());
-        const auto batches = static_cast<std::size_t>(std::clamp(p.batches_per_job() * workers, 1.0, 1e15));
+        const auto batches = static_cast<std::size_t>(std::clamp(p.batches_per_job() * now, 1.0, 1e15));
         return batch > unlimited / batches ? unlimited : batches * batch;
     }
 

@@ -227,7 +227,7 @@ private:
         if (is_over()) return 0;
         wanted_ = std::min({w.sizer().next(total_ == none ? none : total_ - std::min(total_, claimed_)),
                             settings().largest_batch(), largest_adapted()});
-        most_ahead_ = std::max(most_ahead_, settings().ahead(wanted_));
+        most_ahead_ = std::max(most_ahead_, settings().ahead(wanted_, workers_now()));
         return std::min(wanted_, room());
     }
 

@@ -29,7 +29,7 @@ class process_driver {
 public:
     process_driver(job& j, const process_options& o, int id, int siblings)
         : job_(j), options_(o), id_(id), siblings_(siblings),
-          batches_(j, o.forked ? code_location{} : j.remote_runner().location()) {}
+          batches_(j, o.forked ? code_location{} : j.remote_runner().location(), true) {}
 
     process_driver(const process_driver&) = delete;
     process_driver& operator=(const process_driver&) = delete;

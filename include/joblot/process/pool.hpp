@@ -122,11 +122,9 @@ private:
         worker_pool* found = nullptr;
         if (!current().compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel)) return *found;
         worker_pool& pool = *fresh.release(); // never destroyed: static destructors make calls too
-        image_forgetter().store(
-            [](std::uint64_t id) {
-                if (worker_pool* p = current().load(std::memory_order_acquire)) p->forget_image(id);
-            },
-            std::memory_order_release);
+        image_forgetters::add([](std::uint64_t id) {
+            if (worker_pool* p = current().load(std::memory_order_acquire)) p->forget_image(id);
+        });
         static std::atomic<bool> registered{false};
         if (!registered.exchange(true)) {
             std::atexit([] {

@@ -6,6 +6,7 @@
 #include <joblot/wire/archive.hpp>
 #include <joblot/wire/segment.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -23,12 +24,37 @@ inline std::uint64_t fresh_image_id() noexcept {
     return static_cast<std::uint64_t>(::getpid()) << 32 | (last.fetch_add(1, std::memory_order_relaxed) + 1);
 }
 
-/// Called with the number of a broadcast value that nobody has a handle of any more; set by the engine that gave it
-/// away.
-[[gnu::visibility("default")]] inline std::atomic<void (*)(std::uint64_t)>& image_forgetter() noexcept {
-    static constinit std::atomic<void (*)(std::uint64_t)> forget{nullptr};
-    return forget;
-}
+/// What is called with the number of a broadcast value that nobody has a handle of any more. All is thread-safe.
+class image_forgetters {
+public:
+    using function = void (*)(std::uint64_t id);
+
+    /// For an engine that gives values to other processes. To add a function again changes nothing.
+    static void add(function forget) noexcept {
+        for (std::atomic<function>& place : all()) {
+            function there = nullptr;
+            // release: whoever calls it sees what it refers to
+            if (place.compare_exchange_strong(there, forget, std::memory_order_release, std::memory_order_relaxed) ||
+                there == forget)
+                return;
+        }
+    }
+    static void call(std::uint64_t id) noexcept {
+        for (const std::atomic<function>& place : all()) {
+            const function forget = place.load(std::memory_order_acquire);
+            if (!forget) return;
+            forget(id);
+        }
+    }
+
+private:
+    using places = std::array<std::atomic<function>, 8>; // there are two engines; a library may have its own copy
+
+    [[gnu::visibility("default")]] static places& all() noexcept {
+        static constinit places functions{};
+        return functions;
+    }
+};
 
 /// Writes a value into shared memory. @param write Writes it into the encoder that it is given.
 template <class Write>
@@ -40,9 +66,7 @@ std::shared_ptr<segment> make_image(Write write) {
         throw serialization_error(
             "joblot: a broadcast value that holds handles of other broadcast values cannot be sent", "broadcasted");
     auto image = std::make_shared<segment>(fresh_image_id(), message);
-    image->on_destruction([](std::uint64_t id) {
-        if (auto* const forget = image_forgetter().load(std::memory_order_acquire)) forget(id);
-    });
+    image->on_destruction(&image_forgetters::call);
     return image;
 }
 
