@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSL-1.0
+// Brings the program to a cluster's workers, once, before its first task.
+#pragma once
+
+#include <joblot/dask/program.hpp>
+#include <joblot/dask/session.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// Knows which clusters have the program. One for each process; all members are thread-safe.
+class deployment {
+public:
+    static deployment& instance() {
+        static deployment* const one = new deployment; // never destroyed: static destructors make calls too
+        return *one;
+    }
+
+    /// Blocks until a cluster's workers have the program; those that join later get it from the scheduler.
+    /// @throws backend_error.
+    void ensure(const std::shared_ptr<session>& cluster) {
+        const std::lock_guard lock(mutex_); // a second call waits until the first one's upload is done
+        std::erase_if(done_, [](const auto& s) { return s.expired(); });
+        const auto is_it = [&](const auto& s) { return s.lock() == cluster; };
+        if (std::any_of(done_.begin(), done_.end(), is_it)) return;
+        if (cluster->dialect().scheduler_needs_modules()) {
+            const plugin module = program::for_scheduler();
+            static_cast<void>(cluster->call(requests::register_scheduler_plugin(module.name, module.pickle)));
+        }
+        const plugin files = program::own().for_workers();
+        const json answers =
+            cluster->call(requests::register_worker_plugin(cluster->dialect(), files.name, files.pickle));
+        if (!answers.is_object()) return; // no worker is there yet
+        for (const auto& [worker, answer] : answers.items()) {
+            if (!answer.is_object() || answer.value("status", json()) == "OK") continue;
+            throw backend_error("joblot: worker " + worker +
+                                " does not take the program (is its disk full?); its log "
+                                "says why");
+        }
+        done_.push_back(cluster);
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::weak_ptr<session>> done_; // guarded by mutex_
+};
+
+} // namespace joblot::dask::engine

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: BSL-1.0
+// Drives one call on a Dask cluster: one thread claims batches, so that each of the cluster's threads has something to
+// do and something to do next; the caller's thread takes what comes back, and sends again what was lost.
+#pragma once
+
+#include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/images.hpp>
+#include <joblot/dask/inbox.hpp>
+#include <joblot/dask/placement.hpp>
+#include <joblot/dask/program.hpp>
+#include <joblot/dask/session.hpp>
+#include <joblot/dask/task_key.hpp>
+#include <joblot/dispatch/remote_batches.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// How a call uses its cluster.
+struct call_options {
+    task_options tasks{};
+    std::optional<int> max_concurrency{}; ///< batches on the cluster at once, at most
+    std::chrono::milliseconds wait_for_workers{10'000};
+    /// Which of the cluster's workers count: {address: threads}.
+    std::function<std::map<std::string, int>()> workers{};
+};
+
+/// For one call of `run`.
+class call_driver {
+    using clock = std::chrono::steady_clock;
+    using claimed_batch = detail::claimed_batch;
+
+public:
+    call_driver(job& j, std::shared_ptr<session> cluster, call_options options)
+        : job_(j), cluster_(std::move(cluster)), options_(std::move(options)),
+          batches_(j, j.remote_runner().location(), false) {}
+
+    call_driver(const call_driver&) = delete;
+    call_driver& operator=(const call_driver&) = delete;
+
+    /// Until the job is over and nothing of it is on the cluster. @throws backend_error where it cannot begin.
+    void run() {
+        worker seat(job_, 0);
+        seat_ = &seat;
+        note_workers();
+        job_.set_waker([this] { wake(); });
+        {
+            std::jthread claimer;
+            start(claimer);
+            while (!is_over()) take_part();
+        }
+        job_.set_waker(nullptr);
+    }
+
+private:
+    static constexpr std::size_t largest_in_graph = 64U << 10; ///< bytes of a batch that travel through the scheduler
+    static constexpr int most_losses = 10;                     ///< of one batch, without anybody's fault
+
+    /// A batch, and what is on the cluster because of it.
+    struct flight {
+        explicit flight(claimed_batch c) : batch(std::move(c)) {}
+
+        claimed_batch batch;
+        std::size_t most_tasks = job::none;                                             // for one Dask task
+        std::string payload_key{};                                                      // scattered data; empty: none
+        std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
+        bool unwanted = false;                                                          // was cancelled by us
+        int losses = 0;
+    };
+
+    // --- the claiming thread
+
+    void start(std::jthread& claimer) {
+        try {
+            claimer = std::jthread([this, here = detail::current_scope] {
+                detail::current_scope = here;
+                claim_all();
+            });
+        } catch (const std::system_error& e) {
+            claiming_ = false;
+            job_.abort(std::make_exception_ptr(
+                backend_error(std::string("joblot: no thread can be started for a call: ") + e.what())));
+        }
+    }
+
+    void claim_all() noexcept {
+        try {
+            worker seat(job_, 0);
+            do {
+                while (wait_for_room(seat)) {
+                    std::optional<claimed_batch> c = batches_.claim(seat);
+                    if (!c) break;
+                    launch(flight(std::move(*c)), seat);
+                }
+            } while (job_.wait());
+        } catch (...) {
+            job_.abort(std::current_exception());
+        }
+        {
+            const std::lock_guard lock(mutex_);
+            claiming_ = false;
+        }
+        inbox_->ring();
+    }
+
+    /// Until the cluster can do with another batch. False when none is wanted any more.
+    bool wait_for_room(worker& seat) {
+        std::unique_lock lock(mutex_);
+        room_.wait(lock, [&] { return flying_.size() < capacity_ || job_.is_halted(); });
+        seat.sizer().workers_are(sharers_);
+        for (const auto& [tasks, took] : measures_) seat.sizer().measured(tasks, took);
+        measures_.clear();
+        return true; // the job itself knows whether it is over
+    }
+
+    // --- sending, on both threads
+
+    /// Sends what is to be sent of a batch, or settles it.
+    void launch(flight f, worker& seat) {
+        while (!f.batch.is_over(job_.limit())) {
+            const std::uint64_t number = ++numbers_;
+            claimed_batch::range range = f.batch.next_range(job_.limit(), f.most_tasks);
+            detail::outgoing message;
+            range = batches_.write_request(f.batch, range, number, unknown_worker(), message);
+            if (range.size() == 0) continue; // the first one could not be written, and has failed
+            f.batch.note_sent(range, number);
+            submit(std::move(f), std::move(message));
+            return;
+        }
+        batches_.settle(f.batch, seat);
+        const std::lock_guard lock(mutex_);
+        if (f.batch.took().count() > 0) measures_.emplace_back(f.batch.of().size(), f.batch.took());
+        room_.notify_one();
+    }
+
+    void submit(flight f, detail::outgoing message) {
+        task_submission task;
+        const std::string group = task_group(job_.task_label(f.batch.of(), f.batch.sent().begin));
+        task.key = fresh_key(group, cluster_->client_id());
+        batch_order order = order_for_all();
+        f.images.clear();
+        for (const auto& image : message.images) {
+            if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
+            order.images.push_back(image->id());
+            f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
+            task.image_keys.push_back(f.images.back().second);
+        }
+        const auto batch =
+            std::make_shared<const batch_payload>(order, detail::worker_setup{.level = 1}, std::move(message));
+        if (batch->size() <= largest_in_graph) {
+            task.payload = batch->joined();
+        } else {
+            task.payload_key = f.payload_key = fresh_key("joblot_arguments", cluster_->client_id());
+            cluster_->scatter(f.payload_key, batch_payload::shared(batch), false);
+        }
+        take_off(std::move(task), std::move(f));
+    }
+
+    void take_off(task_submission task, flight f) {
+        const std::string key = task.key;
+        {
+            const std::lock_guard lock(mutex_);
+            flying_.emplace(key, std::move(f));
+        }
+        try {
+            std::vector<task_submission> one;
+            one.push_back(std::move(task));
+            cluster_->submit(std::move(one), options_.tasks, inbox_);
+        } catch (...) {
+            static_cast<void>(extract(key)); // its end would never come
+            throw;
+        }
+        if (job_.is_halted()) inbox_->ring(); // it may be unwanted already
+    }
+
+    [[nodiscard]] batch_order order_for_all() {
+        batch_order order;
+        order.program = program::own().name();
+        order.digest = program::own().digest();
+        order.timeout = batches_.timeout().value_or(std::chrono::nanoseconds(0));
+        if (const auto& inner = job_.settings().inside.inner_max_num_threads) {
+            for (const char* name : {"OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA"})
+                order.environment[std::string(name) + "_NUM_THREADS"] = std::to_string(*inner);
+        }
+        const std::lock_guard lock(mutex_);
+        order.places = placement_.first_numbers();
+        return order;
+    }
+    /// The id of tasks on a worker that is not known yet.
+    [[nodiscard]] int unknown_worker() {
+        const std::lock_guard lock(mutex_);
+        return placement_.beyond();
+    }
+
+    // --- the caller's thread
+
+    [[nodiscard]] bool is_over() {
+        const std::lock_guard lock(mutex_);
+        return !claiming_ && flying_.empty();
+    }
+
+    void take_part() noexcept {
+        try {
+            inbox::content news = inbox_->wait(patience());
+            if (news.workers_changed || news.empty()) note_workers();
+            for (task_end& end : news.ends) land(std::move(end));
+            if (job_.is_halted()) cancel_unwanted();
+        } catch (...) {
+            job_.abort(std::current_exception());
+        }
+    }
+
+    void wake() noexcept {
+        const std::lock_guard lock(mutex_);
+        room_.notify_one();
+        inbox_->ring();
+    }
+
+    [[nodiscard]] std::optional<flight> extract(const std::string& key) {
+        const std::lock_guard lock(mutex_);
+        auto node = flying_.extract(key);
+        if (node.empty()) return std::nullopt;
+        return std::move(node.mapped());
+    }
+
+    /// A Dask task has ended.
+    void land(task_end end) noexcept {
+        try {
+            std::optional<flight> f = extract(end.key);
+            if (!f) return;
+            if (!f->payload_key.empty()) cluster_->release({std::exchange(f->payload_key, {})});
+            take_end(*f, end);
+            launch(std::move(*f), *seat_);
+        } catch (...) {
+            job_.abort(std::current_exception());
+        }
+        const std::lock_guard lock(mutex_);
+        room_.notify_one();
+    }
+
+    void take_end(flight& f, const task_end& end) {
+        switch (end.how) {
+        case task_end::kind::result:
+            return take_answer(f, end);
+        case task_end::kind::erred:
+            if (!end.data.empty()) return take_answer(f, end);
+            throw backend_error("joblot: a Dask worker could not run a batch: " + end.type + ": " + end.text);
+        case task_end::kind::worker_killed:
+            return workers_killed(f, end);
+        case task_end::kind::cancelled:
+            return data_lost(f);
+        case task_end::kind::connection_lost:
+            break;
+        }
+        throw backend_error("joblot: the connection with the Dask scheduler at " + cluster_->scheduler().text() +
+                            " was lost: " + end.text);
+    }
+
+    void take_answer(flight& f, const task_end& end) {
+        const batch_answer answer(end.data);
+        const batch_report& report = answer.report();
+        if (report.end == batch_end::refused) throw backend_error("joblot: " + report.why);
+        const std::string where =
+            "worker " + report.worker + ", process " + (report.pid ? std::to_string(*report.pid) : "unknown");
+        std::optional<std::chrono::nanoseconds> took;
+        answer.for_each_frame([&](detail::frame_kind kind, detail::incoming message) {
+            if (kind != detail::frame_kind::results) return;
+            const detail::run_results head = batches_.take_results(f.batch, message, where, *seat_);
+            if (head.last) took = std::chrono::nanoseconds(head.took);
+        });
+        if (report.end == batch_end::done && !took)
+            throw serialization_error("joblot: a worker's answer to a batch ends too early", "an answer");
+        if (report.end == batch_end::done) {
+            deaths_without_task_ = 0;
+            f.batch.answered(*took);
+        } else {
+            program_ended(f, report);
+        }
+    }
+
+    /// The program did not come to the end of a batch.
+    void program_ended(flight& f, const batch_report& report) {
+        using detail::remote_batches;
+        const auto k = report.current ? remote_batches::task_at(f.batch, *report.current) : std::nullopt;
+        if (report.end == batch_end::cancelled) { // not by us, or it would not be told: by a worker that closes
+            count_loss(f);
+        } else if (k) {
+            batches_.task_ended_worker(f.batch, *k, *seat_, [&](const task_info& info) {
+                if (report.end == batch_end::timed_out) return batches_.timed_out(info);
+                return std::make_exception_ptr(
+                    worker_crashed(info, {report.signal, report.exit_status}, report.stderr_tail));
+            });
+        } else if (report.end == batch_end::died && ++deaths_without_task_ >= 3) {
+            throw backend_error("joblot: the program dies between tasks on worker " + report.worker +
+                                (report.stderr_tail.empty() ? "" : "; the last of its stderr:\n" + report.stderr_tail));
+        }
+        f.batch.lost(job_.limit());
+    }
+
+    /// Dask's workers have died with it, several times.
+    void workers_killed(flight& f, const task_end& end) {
+        const claimed_batch::range sent = f.batch.sent();
+        if (sent.size() > 1) {
+            f.most_tasks = 1; // alone, none can be blamed for another
+        } else {
+            batches_.task_ended_worker(f.batch, sent.begin, *seat_, [&](const task_info& info) {
+                return std::make_exception_ptr(worker_crashed(info, {}, end.text));
+            });
+        }
+        f.batch.lost(job_.limit());
+    }
+
+    /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.
+    void data_lost(flight& f) {
+        if (!f.unwanted) {
+            count_loss(f);
+            for (const auto& [image, key] : f.images) scattered_images::instance().lost(*image, key, cluster_);
+        }
+        f.batch.lost(job_.limit());
+    }
+    static void count_loss(flight& f) {
+        if (++f.losses == most_losses)
+            throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
+                                "data, or as its worker closed");
+    }
+
+    /// Nobody wants to know any more what becomes of some batches.
+    void cancel_unwanted() {
+        std::vector<std::string> keys;
+        {
+            const std::lock_guard lock(mutex_);
+            for (auto& [key, f] : flying_) {
+                if (f.unwanted || f.batch.index(f.batch.sent().begin) < job_.unwanted_from()) continue;
+                f.unwanted = true;
+                keys.push_back(key);
+            }
+        }
+        if (!keys.empty()) cluster_->cancel(std::move(keys));
+    }
+
+    // --- workers come and go
+
+    void note_workers() {
+        const std::map<std::string, int> there = options_.workers();
+        const std::lock_guard lock(mutex_);
+        placement_.update(there);
+        const int threads = placement_.threads();
+        if (threads > 0) {
+            deserted_since_.reset();
+        } else if (!deserted_since_) {
+            deserted_since_ = clock::now();
+        } else if (clock::now() - *deserted_since_ >= options_.wait_for_workers) {
+            throw backend_error("joblot: the Dask cluster at " + cluster_->scheduler().text() +
+                                " has had no worker for " + std::to_string(options_.wait_for_workers.count()) +
+                                " ms; start some, or give dask::backend a longer wait_for_workers_timeout");
+        }
+        const int most = options_.max_concurrency.value_or(std::numeric_limits<int>::max());
+        capacity_ = static_cast<std::size_t>(std::clamp(2 * threads, 1, most));
+        const int sharers = std::clamp(threads, 1, most);
+        sharers_ = static_cast<std::size_t>(sharers);
+        job_.workers_are(sharers);
+        room_.notify_one();
+    }
+
+    /// How long to wait at most before the workers are looked at again, whatever happens.
+    [[nodiscard]] std::chrono::nanoseconds patience() {
+        const std::lock_guard lock(mutex_);
+        return deserted_since_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10);
+    }
+
+    job& job_;
+    const std::shared_ptr<session> cluster_;
+    const call_options options_;
+    const detail::remote_batches batches_;
+    const std::shared_ptr<inbox> inbox_ = std::make_shared<inbox>();
+    std::atomic<std::uint64_t> numbers_{0}; // of requests
+    worker* seat_ = nullptr;                // of the caller's thread, as is what follows
+    int deaths_without_task_ = 0;
+
+    std::mutex mutex_;             // guards all below; nothing of the job is called with it but atomics
+    std::condition_variable room_; // for the claiming thread
+    std::unordered_map<std::string, flight> flying_;
+    bool claiming_ = true;
+    placement placement_;
+    std::size_t capacity_ = 1;                                               // batches on the cluster at once
+    std::size_t sharers_ = 1;                                                // threads that share the tasks
+    std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> measures_; // batches that have ended: tasks, duration
+    std::optional<clock::time_point> deserted_since_;
+};
+
+} // namespace joblot::dask::engine

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSL-1.0
+// Broadcast values on clusters: each is put there once, and taken away with the last handle.
+#pragma once
+
+#include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/session.hpp>
+#include <joblot/wire/image.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+namespace joblot::dask::engine {
+
+/// Knows which broadcast values are on which clusters. One for each process; all members are thread-safe.
+class scattered_images {
+public:
+    static scattered_images& instance() {
+        static scattered_images* const all = [] {
+            detail::image_forgetters::add([](std::uint64_t id) { instance().forget(id); });
+            return new scattered_images; // never destroyed: static destructors drop handles
+        }();
+        return *all;
+    }
+
+    /// The key that a value has on a cluster; puts it there first, on all workers, unless it is there. Blocks.
+    /// @throws backend_error.
+    std::string key_of(const detail::segment& image, const std::shared_ptr<session>& cluster) {
+        const std::shared_ptr<entry> e = entry_of(image.id(), cluster);
+        const std::lock_guard lock(e->mutex); // one thread sends it, others wait until it is there
+        if (e->key.empty()) {
+            std::string key = "joblot_broadcast-" + std::to_string(image.id()) + "." + std::to_string(++e->sent) + "-" +
+                              cluster->client_id();
+            std::vector<payload> content;
+            content.push_back(image_payload(image));
+            cluster->scatter(key, std::move(content), true);
+            e->key = std::move(key);
+        }
+        return e->key;
+    }
+
+    /// The cluster has lost a value: it has to be put there again.
+    void lost(const detail::segment& image, const std::string& key, const std::shared_ptr<session>& cluster) {
+        const std::shared_ptr<entry> e = entry_of(image.id(), cluster);
+        const std::lock_guard lock(e->mutex);
+        if (e->key != key) return; // somebody has done so
+        e->key.clear();
+        cluster->release({key});
+    }
+
+private:
+    struct entry {
+        explicit entry(const std::shared_ptr<session>& s) : cluster(s) {}
+        const std::weak_ptr<session> cluster;
+        std::mutex mutex;
+        std::string key; // empty: not there
+        int sent = 0;
+    };
+
+    scattered_images() = default;
+
+    std::shared_ptr<entry> entry_of(std::uint64_t id, const std::shared_ptr<session>& cluster) {
+        const std::lock_guard lock(mutex_);
+        std::vector<std::shared_ptr<entry>>& places = entries_[id];
+        std::erase_if(places, [](const auto& e) { return e->cluster.expired(); });
+        for (const auto& e : places) {
+            if (e->cluster.lock() == cluster) return e;
+        }
+        return places.emplace_back(std::make_shared<entry>(cluster));
+    }
+
+    /// Nobody has a handle of the value any more, nor a message that speaks of it.
+    void forget(std::uint64_t id) {
+        if (::getpid() != owner_) return; // a forked child: the clusters are its parent's
+        std::vector<std::shared_ptr<entry>> places;
+        {
+            const std::lock_guard lock(mutex_);
+            const auto it = entries_.find(id);
+            if (it == entries_.end()) return;
+            places = std::move(it->second);
+            entries_.erase(it);
+        }
+        for (const auto& e : places) {
+            const std::shared_ptr<session> cluster = e->cluster.lock();
+            if (cluster && !e->key.empty()) cluster->release({e->key});
+        }
+    }
+
+    const pid_t owner_ = ::getpid();
+    std::mutex mutex_;
+    std::map<std::uint64_t, std::vector<std::shared_ptr<entry>>> entries_; // guarded by mutex_; by image
+};
+
+} // namespace joblot::dask::engine

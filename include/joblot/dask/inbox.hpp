@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSL-1.0
+// Where the ends of a call's Dask tasks wait for the thread that drives the call.
+#pragma once
+
+#include <joblot/dask/session.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// Filled by the session's thread, emptied by the call's; rung by any. All members are thread-safe.
+class inbox final : public task_listener {
+public:
+    /// What has come since the last look.
+    struct content {
+        std::vector<task_end> ends;
+        bool workers_changed = false;
+        bool rung = false;
+        [[nodiscard]] bool empty() const noexcept { return ends.empty() && !workers_changed && !rung; }
+    };
+
+    void task_ended(task_end end) noexcept override {
+        note([&] { content_.ends.push_back(std::move(end)); }); // without memory there is no way on: terminate
+    }
+    void workers_changed() noexcept override {
+        note([&] { content_.workers_changed = true; });
+    }
+    /// Wakes whoever waits.
+    void ring() noexcept {
+        note([&] { content_.rung = true; });
+    }
+
+    /// Waits for something to come, but not for longer than `most`. Empty when that has passed.
+    [[nodiscard]] content wait(std::chrono::nanoseconds most) {
+        std::unique_lock lock(mutex_);
+        something_.wait_for(lock, most, [&] { return !content_.empty(); });
+        return std::exchange(content_, {});
+    }
+
+private:
+    template <class Change>
+    void note(Change change) noexcept {
+        {
+            const std::lock_guard lock(mutex_);
+            change();
+        }
+        something_.notify_one();
+    }
+
+    std::mutex mutex_;
+    std::condition_variable something_;
+    content content_; // guarded by mutex_
+};
+
+} // namespace joblot::dask::engine
