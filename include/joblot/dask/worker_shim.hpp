@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_d8dd1221";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_13428c53";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -610,10 +610,11 @@ class Batch:
             self.environment, self.worker_id_at = head["environment"], head["worker_id_at"]
             self.worker_id = struct.unpack_from("=i", self.request, self.worker_id_at)[0]
             whole = end == len(data) and len(self.setup) >= 2 * FRAME.size and len(self.ids) == len(images)
+            kinds = isinstance(self.ids, list) and isinstance(self.places, dict) and isinstance(self.environment, dict)
             named = self.program == "joblot-" + self.digest[:16] and os.path.basename(self.program) == self.program
         except (ValueError, LookupError, TypeError, struct.error) as error:
-            raise Ended("refused", "its batch does not make sense: %r" % error)
-        if magic != MAGIC or not whole or not named:
+            raise Ended("refused", "its batch does not make sense: %.200r" % error)
+        if magic != MAGIC or not whole or not kinds or not named:
             raise Ended("refused", "its batch does not make sense")
         self.images = [i if isinstance(i, Blob) else Blob([i]) for i in images]
 
@@ -642,10 +643,10 @@ class Watch:
         if task is None or task.state not in ("executing", "long-running") or self.crew.is_closed():
             raise Ended("cancelled")
         if not self.timeout:
-            return POLL
-        current, started = child.running()
 )py",
-R"py(        left = self.timeout if current is None else started + self.timeout - time.monotonic_ns()
+R"py(            return POLL
+        current, started = child.running()
+        left = self.timeout if current is None else started + self.timeout - time.monotonic_ns()
         if left <= 0:
             raise Ended("timed_out", task=current)
         return min(POLL, left / 1e9)

@@ -85,22 +85,30 @@ numbers large(int i, const std::string& size) { return numbers(std::stoul(size),
 std::string nested(int i, const std::string&) {
     using namespace joblot;
     const auto r = Parallel({.n_jobs = 2, .backend = processes{}})(
-        std::views::iota(0, 4) | std::views::transform([i](int k) { return delayed(square)(i + k, ""); }));
+        std::views::iota(0, 4) | std::views::transform([i](int k) { return delayed(square)(i + k, std::string()); }));
     return r.back();
 }
 
 void init_that_throws() { throw std::runtime_error("no licence"); }
 
+struct options {
+    engine::batch_order order;
+    worker_setup setup{.level = 1};
+    bool one_by_one = false;
+    std::string image;
+};
+
 template <class Task>
-outgoing request_of(const std::vector<Task>& tasks, std::uint64_t first, bool one_by_one) {
+outgoing request_of(const std::vector<Task>& tasks, std::uint64_t first, const options& o) {
     using form = remote_form_t<Task>;
     outgoing message;
     message.put(run_request{.sequence = 1,
                             .runner = form::entry().location(),
                             .first = first,
                             .count = static_cast<std::uint32_t>(tasks.size()),
+                            .timeout = o.order.timeout.count(),
                             .depth = 1,
-                            .one_by_one = one_by_one});
+                            .one_by_one = o.one_by_one});
     for (const Task& t : tasks) {
         const std::size_t blocks = message.blocks.size();
         const std::size_t part = message.begin_part();
@@ -122,27 +130,24 @@ void store(const std::string& path, bytes_view bytes) {
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
-struct options {
-    engine::batch_order order;
-    worker_setup setup{.level = 1};
-    bool one_by_one = false;
-    std::string image;
-};
-
 options read_options(const std::vector<std::string>& words) {
     options o;
     o.order.program = engine::program::own().name();
     o.order.digest = engine::program::own().digest();
     for (const std::string& word : words) {
+        if (word.find('=') == std::string::npos) continue;
         const std::string name = word.substr(0, word.find('=')), value = word.substr(word.find('=') + 1);
         if (name == "timeout_ns") o.order.timeout = std::chrono::nanoseconds(std::stoll(value));
         if (name == "memory") o.setup.memory_limit = std::stoull(value);
         if (name == "init") o.setup.init = locate(reinterpret_cast<std::uintptr_t>(&init_that_throws));
-        if (name == "digest") o.order.digest = value;
+        if (name == "digest") {
+            o.order.digest = value;
+            o.order.program = "joblot-" + value.substr(0, 16);
+        }
         if (name.starts_with("place:")) o.order.places[name.substr(6)] = std::stoi(value);
         if (name.starts_with("env:")) o.order.environment[name.substr(4)] = value;
         if (name == "image") o.image = value;
-        if (name == "one_by_one") o.one_by_one = true;
+        if (name == "one_by_one" && value == "1") o.one_by_one = true;
     }
     return o;
 }
@@ -151,9 +156,10 @@ template <class Function, class... Args>
 void write_batch(Function f, std::uint64_t first, int count, const std::string& path, const options& o, Args... args) {
     std::vector<decltype(joblot::delayed(f)(0, args...))> tasks;
     for (int i = 0; i != count; ++i) tasks.push_back(joblot::delayed(f)(static_cast<int>(first) + i, args...));
-    outgoing run = request_of(tasks, first, o.one_by_one);
+    outgoing run = request_of(tasks, first, o);
     engine::batch_order order = o.order;
-    for (const auto& image : run.images) {
+    for (const auto& image : run.images) { // each task speaks of the same one
+        if (!order.images.empty()) break;
         order.images.push_back(image->id());
         const engine::payload content = engine::image_payload(*image);
         store(o.image, content.bytes);

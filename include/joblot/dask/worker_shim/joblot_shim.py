@@ -593,10 +593,11 @@ class Batch:
             self.environment, self.worker_id_at = head["environment"], head["worker_id_at"]
             self.worker_id = struct.unpack_from("=i", self.request, self.worker_id_at)[0]
             whole = end == len(data) and len(self.setup) >= 2 * FRAME.size and len(self.ids) == len(images)
+            kinds = isinstance(self.ids, list) and isinstance(self.places, dict) and isinstance(self.environment, dict)
             named = self.program == "joblot-" + self.digest[:16] and os.path.basename(self.program) == self.program
         except (ValueError, LookupError, TypeError, struct.error) as error:
-            raise Ended("refused", "its batch does not make sense: %r" % error)
-        if magic != MAGIC or not whole or not named:
+            raise Ended("refused", "its batch does not make sense: %.200r" % error)
+        if magic != MAGIC or not whole or not kinds or not named:
             raise Ended("refused", "its batch does not make sense")
         self.images = [i if isinstance(i, Blob) else Blob([i]) for i in images]
 
