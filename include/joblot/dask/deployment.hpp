@@ -2,6 +2,7 @@
 // Brings the program to a cluster's workers, once, before its first task.
 #pragma once
 
+#include <joblot/dask/per_process.hpp>
 #include <joblot/dask/program.hpp>
 #include <joblot/dask/session.hpp>
 
@@ -17,8 +18,8 @@ namespace joblot::dask::engine {
 class deployment {
 public:
     static deployment& instance() {
-        static deployment* const one = new deployment; // never destroyed: static destructors make calls too
-        return *one;
+        static constinit per_process<deployment> one;
+        return one.get();
     }
 
     /// Blocks until a cluster's workers have the program; those that join later get it from the scheduler.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/per_process.hpp>
 #include <joblot/dask/session.hpp>
 #include <joblot/wire/image.hpp>
 
@@ -15,19 +16,17 @@
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 namespace joblot::dask::engine {
 
 /// Knows which broadcast values are on which clusters. One for each process; all members are thread-safe.
 class scattered_images {
 public:
+    scattered_images() {
+        detail::image_forgetters::add([](std::uint64_t id) { instance().forget(id); });
+    }
     static scattered_images& instance() {
-        static scattered_images* const all = [] {
-            detail::image_forgetters::add([](std::uint64_t id) { instance().forget(id); });
-            return new scattered_images; // never destroyed: static destructors drop handles
-        }();
-        return *all;
+        static constinit per_process<scattered_images> one; // to the end: static destructors drop handles
+        return one.get();
     }
 
     /// The key that a value has on a cluster; puts it there first, on all workers, unless it is there. Blocks.
@@ -64,8 +63,6 @@ private:
         int sent = 0;
     };
 
-    scattered_images() = default;
-
     std::shared_ptr<entry> entry_of(std::uint64_t id, const std::shared_ptr<session>& cluster) {
         const std::lock_guard lock(mutex_);
         std::vector<std::shared_ptr<entry>>& places = entries_[id];
@@ -78,7 +75,6 @@ private:
 
     /// Nobody has a handle of the value any more, nor a message that speaks of it.
     void forget(std::uint64_t id) {
-        if (::getpid() != owner_) return; // a forked child: the clusters are its parent's
         std::vector<std::shared_ptr<entry>> places;
         {
             const std::lock_guard lock(mutex_);
@@ -93,7 +89,6 @@ private:
         }
     }
 
-    const pid_t owner_ = ::getpid();
     std::mutex mutex_;
     std::map<std::uint64_t, std::vector<std::shared_ptr<entry>>> entries_; // guarded by mutex_; by image
 };
