@@ -80,17 +80,14 @@ class message_writer {
 public:
     /// An object of Python's `bytes`, in one piece or several that make one. @return What stands for it in the JSON.
     [[nodiscard]] json bytes(std::vector<payload> pieces) {
-        const std::size_t n = pieces.size();
-        pickle_writer type;
-        type.global("builtins", "bytes");
-        json header{{"serializer", "dask"},
-                    {"type", "bytes"},
-                    {"type-serialized", binary(type.finish())},
-                    {"sub-header", json::object()},
-                    {"compression", json::array_t(n)},
-                    {"split-num-sub-frames", {n}},
-                    {"split-offsets", {0}},
-                    {"num-sub-frames", n}};
+        json header = header_of("builtins", "bytes", pieces.size());
+        header["split-num-sub-frames"] = {pieces.size()};
+        header["split-offsets"] = {0};
+        return {{"__Serialized__", add(header, std::move(pieces))}};
+    }
+    /// An object of a class that says itself how it is made of its pieces (`dask_deserialize`).
+    [[nodiscard]] json made_of(std::string_view module, std::string_view name, std::vector<payload> pieces) {
+        const json header = header_of(module, name, pieces.size());
         return {{"__Serialized__", add(header, std::move(pieces))}};
     }
     [[nodiscard]] json bytes(payload all) {
@@ -139,6 +136,16 @@ public:
     }
 
 private:
+    static json header_of(std::string_view module, std::string_view name, std::size_t frames) {
+        pickle_writer type;
+        type.global(module, name);
+        return {{"serializer", "dask"},
+                {"type", name},
+                {"type-serialized", binary(type.finish())},
+                {"sub-header", json::object()},
+                {"compression", json::array_t(frames)},
+                {"num-sub-frames", frames}};
+    }
     static std::vector<std::byte> packed(const json& value) {
         std::vector<std::uint8_t> text = json::to_msgpack(value);
         const bytes_view view = std::as_bytes(std::span(text));

@@ -52,6 +52,8 @@ struct task_options {
 struct python_function {
     std::string module, name;
 };
+/// A class that they can import: `bytes`, or one that Dask can make of pieces.
+using python_class = python_function;
 
 namespace requests {
 
@@ -90,19 +92,24 @@ namespace requests {
 /// A whole message: the worker waits for it before it takes another request.
 [[nodiscard]] inline json got_data() { return "OK"; }
 
-/// Puts a `bytes` on the cluster: on one of the workers, or (broadcast) on all that there are. The client wants it
-/// until `releases_keys`. A key that was released just before loses its value again: take fresh ones.
-/// Answers with the list of keys.
+/// Puts an object on the cluster that consists of some bytes: on one of the workers, or (broadcast) on all that there
+/// are. The client wants it until `releases_keys`. A key that was released just before loses its value again: take
+/// fresh ones.
+/// @param type What the object is on workers. Answers with the list of keys.
 [[nodiscard]] inline json scatter(message_writer& with, const std::string& client, const std::string& key,
                                   std::vector<payload> pieces, bool broadcast,
-                                  const std::vector<std::string>& workers = {}, double timeout_seconds = 30) {
-    return {{"op", "scatter"},
-            {"reply", true},
-            {"data", {{key, with.bytes(std::move(pieces))}}},
-            {"workers", workers.empty() ? json() : json(workers)},
-            {"client", client},
-            {"broadcast", broadcast},
-            {"timeout", timeout_seconds}};
+                                  const std::vector<std::string>& workers = {}, double timeout_seconds = 30,
+                                  const python_class& type = {"builtins", "bytes"}) {
+    const bool is_plain = type.module == "builtins";
+    return {
+        {"op", "scatter"},
+        {"reply", true},
+        {"data",
+         {{key, is_plain ? with.bytes(std::move(pieces)) : with.made_of(type.module, type.name, std::move(pieces))}}},
+        {"workers", workers.empty() ? json() : json(workers)},
+        {"client", client},
+        {"broadcast", broadcast},
+        {"timeout", timeout_seconds}};
 }
 
 // ------------------------------------------------------------------ files for workers and the scheduler
@@ -157,7 +164,8 @@ namespace requests {
 }
 /// That the client lives: every few seconds.
 [[nodiscard]] inline json heartbeat() { return {{"op", "heartbeat-client"}}; }
-/// The last two messages of a stream; "stream-closed" comes back. The client's keys are released.
+/// The last two messages of a stream: the client's keys are released, and the scheduler closes the connection, at times
+/// after an event that says so.
 [[nodiscard]] inline json close_client() { return {{"op", "close-client"}}; }
 [[nodiscard]] inline json close_stream() { return {{"op", "close-stream"}}; }
 /// That the client wants existing keys: what their end is comes as an event, if they have ended at once.
