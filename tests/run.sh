@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-all_stages=(setup format layers gcc clang asan tsan compile_fail consumers docs fuzz)
+all_stages=(setup format layers gcc clang dask asan tsan compile_fail consumers docs fuzz)
 jobs=${JOBLOT_JOBS:-$(nproc)}
 logs=$PWD/build/test-logs
 venv=$PWD/build/venv
@@ -81,7 +81,8 @@ build_and_test() {
 # joblib is Python's original; its progress lines are compared with ours.
 stage_setup() {
     check packages scripts/debian_packages.sh g++ cmake ninja-build git python3 python3-venv pkg-config ccache \
-        clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcereal-dev libcatch2-dev/backports || return
+        clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcereal-dev libcatch2-dev/backports \
+        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium || return
     [ -x "$venv/bin/pip" ] || check "Python environment" python3 -m venv "$venv" || return
     "$venv/bin/python" -c 'import joblib' 2>/dev/null || check "joblib from PyPI" install_joblib
     "$venv/bin/python" -c 'import joblib; print("joblib", joblib.__version__)'
@@ -99,9 +100,16 @@ stage_layers() {
     check "test of the include graph check" python3 tests/support/include_graph_test.py
 }
 
-own_stage='compile_fail|consumer|docs' # ctest labels that have a stage of their own
+own_stage='compile_fail|consumer|docs|dask' # ctest labels that have a stage of their own
 stage_gcc() { build_and_test dev -LE "$own_stage"; }
-stage_clang() { build_and_test clang -LE "$own_stage"; }
+# What is the same for every compiler ran with gcc; what depends on clang's code runs again with the sanitizers.
+stage_clang() { build_and_test clang -L 'unit|static|dask'; }
+# Real clusters of every version of Dask that is supported. They wait more than they work: twice as many at once.
+stage_dask() {
+    check "Python environments with Dask" scripts/dask_environments.sh || return
+    check "build of dev" build dev
+    jobs=$((2 * jobs)) tests dev -L dask
+}
 stage_asan() { build_and_test asan; }
 stage_tsan() { build_and_test tsan; }
 

@@ -29,11 +29,16 @@ struct backend_case {
     bool in_caller = false;                                     // all work is done by the thread that calls or reads
     bool pooled = true;                                         // threads are kept between calls
     bool closures = true;                                       // what a lambda captures by value reaches the tasks
+    bool costly = false;                                        // a call takes milliseconds, whatever it does
 };
 
 inline joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
 
+/// For a test program that runs the same tests on backends of its own: set before the first test begins.
+inline std::vector<backend_case> (*other_backends)() = nullptr;
+
 inline std::vector<backend_case> backends() {
+    if (other_backends) return other_backends();
     using joblot::backend_choice;
     using guard = std::optional<joblot::parallel_backend>;
     static const bool registered = [] {

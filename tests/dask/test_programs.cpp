@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSL-1.0
+// Whole programs on a cluster: linked dynamically, at a fixed address, statically; and one that never calls init.
+
+#include "cluster.hpp"
+
+#include <catch2/generators/catch_generators.hpp>
+
+#include <sys/wait.h>
+
+#include <string>
+
+namespace {
+
+using support::shared_cluster;
+
+std::string program(const std::string& name) { return JOBLOT_TEST_DASK_PROGRAMS "/joblot_dask_" + name; }
+
+/// Runs a program on the shared cluster; its exit status, and what it wrote.
+std::pair<int, std::string> run(const std::string& name) {
+    const support::scratch_dir dir;
+    support::process child({program(name), shared_cluster().address()}, dir.file("log"));
+    const int status = child.wait();
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, support::read_all(dir.file("log"))};
+}
+
+} // namespace
+
+TEST_CASE("a program runs on workers however it is linked", "[calls]") {
+#if defined(JOBLOT_TEST_STATIC)
+    const std::string name = GENERATE("loop", "loop_fixed", "loop_static");
+#else
+    const std::string name = "loop";
+#endif
+    const auto [status, output] = run(name);
+    INFO(name << ": " << output);
+    CHECK(status == 0);
+    support::check_clean(shared_cluster());
+    CHECK(shared_cluster().has_no_clients());
+}
+
+TEST_CASE("a program without init is refused, and told the line to add", "[calls]") {
+    const auto [status, output] = run("no_init");
+    INFO(output);
+    CHECK(status == 0);
+    support::check_clean(shared_cluster());
+}
