@@ -2,7 +2,7 @@
 // Where the ends of a call's Dask tasks wait for the thread that drives the call.
 #pragma once
 
-#include <joblot/dask/session.hpp>
+#include <joblot/dask/session_types.hpp>
 
 #include <chrono>
 #include <condition_variable>
