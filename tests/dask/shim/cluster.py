@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import types
 
 
@@ -124,21 +125,21 @@ class Cluster:
         process.log = pathlib.Path(log.name)
         return process
 
-    def worker(self, *options, threads=2, **environment):
-        """Starts a worker without a nanny: its process is ours. Gives the process, which knows its address."""
+    def worker(self, *options, threads=2, nanny="--no-nanny", **environment):
+        """Starts a worker; without a nanny its process is ours. Gives the process, which knows the worker's address."""
         known = set(self.workers())
         local = self.folder / ("worker-%d" % len(self.processes))
-        arguments = ["--scheduler-file", self.file, "--nthreads", threads, "--no-nanny", "--local-directory", local]
+        arguments = ["--scheduler-file", self.file, "--nthreads", threads, nanny, "--local-directory", local]
         process = self.start("distributed.cli.dask_worker", *arguments, "--no-dashboard", *options, **environment)
         process.local = local
 
-        def is_there():
-            assert process.poll() is None, process.log.read_text()
-            return set(self.workers()) - known
-
-        until(is_there, "the worker")
-        process.address = (set(self.workers()) - known).pop()
+        until(lambda: self.joined(known, process), "the worker")
+        process.address = self.joined(known, process).pop()
         return process
+
+    def joined(self, known, process):
+        assert process.poll() is None, process.log.read_text()
+        return set(self.workers()) - known
 
     def workers(self):
         return self.client.scheduler_info(**({"n_workers": -1} if self.version() >= (2025, 4, 0) else {}))["workers"]
@@ -168,30 +169,37 @@ class Cluster:
             process.wait()
 
 
-def run_tests(namespace, setup):
-    """Calls all functions `test_*`, each with what `setup()` gives. For plain Python: no test framework is there."""
+def run_tests(namespace, setup, shared=False):
+    """Calls all functions `test_*`, each with what `setup(folder)` gives, or all with the same."""
     wanted = sys.argv[2:]
+    tests = [t for n, t in namespace.items() if n.startswith("test_") and (not wanted or n in wanted)]
     failed = []
-    for name, test in list(namespace.items()):
-        if not name.startswith("test_") or (wanted and name not in wanted):
-            continue
-        begin = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="joblot-test-") as folder:
-            thing = setup(folder)
-            try:
-                test(thing)
-                print("ok   %s (%.1f s)" % (name, time.monotonic() - begin), flush=True)
-            except BaseException as error:
-                import traceback
-
-                traceback.print_exc()
-                for log in sorted(pathlib.Path(folder).glob("*.log")):
-                    print("---", log.name, log.read_text(errors="replace")[-3000:], sep="\n")
-                failed.append(name)
-                print("FAIL %s: %r" % (name, error), flush=True)
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-            finally:
-                if hasattr(thing, "close"):
-                    thing.close()
+    if shared:
+        with prepared(setup) as (folder, thing):
+            for test in tests:
+                run_test(test, folder, thing, failed)
+    else:
+        for test in tests:
+            with prepared(setup) as (folder, thing):
+                run_test(test, folder, thing, failed)
     assert not failed, failed
+
+
+@contextlib.contextmanager
+def prepared(setup):
+    with tempfile.TemporaryDirectory(prefix="joblot-test-") as folder:
+        with contextlib.closing(setup(folder)) as thing:
+            yield folder, thing
+
+
+def run_test(test, folder, thing, failed):
+    begin = time.monotonic()
+    try:
+        test(thing)
+        print("ok   %s (%.1f s)" % (test.__name__, time.monotonic() - begin), flush=True)
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        for log in sorted(pathlib.Path(folder).glob("*.log")):
+            print("---", log.name, log.read_text(errors="replace")[-3000:], sep="\n")
+        failed.append(test.__name__)
+        print("FAIL", test.__name__, flush=True)
