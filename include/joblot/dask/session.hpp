@@ -3,22 +3,29 @@
 #pragma once
 
 #include <joblot/dask/address.hpp>
+#include <joblot/dask/fork_guard.hpp>
+#include <joblot/dask/session_core.hpp>
 #include <joblot/dask/session_types.hpp>
+#include <joblot/dask/worker_shim.hpp>
+#include <joblot/error.hpp>
+#include <joblot/table_mutex.hpp>
 
 #include <nlohmann/json.hpp>
 
-#include <chrono>
-#include <cstddef>
+#include <cstdlib>
 #include <map>
 #include <memory>
-#include <optional>
-#include <span>
+#include <mutex>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
-namespace joblot::dask::engine {
+#include <sys/types.h>
+#include <unistd.h>
 
-class session_core;
+namespace joblot::dask::engine {
 
 /// A connected client of a scheduler. All members are thread-safe, and block only where they say so. In a forked child
 /// of the process that connected, all throw `backend_error`.
@@ -37,11 +44,12 @@ public:
 
     /// Hands over tasks; what becomes of each is told to the listener. @throws backend_error where the session is lost.
     void submit(std::vector<task_submission> tasks, const task_options& options,
-                std::shared_ptr<task_listener> listener, const python_function& function = {"joblot_shim", "run"});
+                std::shared_ptr<task_listener> listener,
+                const python_function& function = {std::string(worker_shim_module), "run"});
     /// Their ends come at once (on the session's thread): `cancelled`, unless they came before.
     void cancel(std::vector<std::string> keys);
 
-    /// Puts a `bytes` on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
+    /// Puts data for tasks on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
     void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers);
     /// Lets go of scattered data.
     void release(std::vector<std::string> keys);
@@ -66,8 +74,154 @@ public:
     void close() noexcept;
 
 private:
-    explicit session(std::shared_ptr<session_core> core) : core_(std::move(core)) {}
-    std::shared_ptr<session_core> core_;
+    struct running { // by itself, so that a forked child can leave it alone
+        std::shared_ptr<session_core> core;
+        std::thread thread;
+    };
+
+    explicit session(std::shared_ptr<session_core> core);
+    [[nodiscard]] session_core& core() const; // throws in a forked child
+    template <class T>
+    T wait_for(asio::awaitable<T> what) const;
+
+    pid_t owner_ = ::getpid();
+    std::unique_ptr<running> running_;
+    std::shared_ptr<session_core> core_; // the same
 };
+
+/// The sessions of this process, by address.
+class session_table {
+public:
+    /// Null where there is no live one.
+    [[nodiscard]] static std::shared_ptr<session> find(const std::string& address) {
+        const std::lock_guard lock(detail::table_mutex());
+        const auto found = table().find(address);
+        auto result = found == table().end() ? nullptr : found->second.lock();
+        return result && result->alive() ? result : nullptr;
+    }
+    static void add(const std::string& address, const std::shared_ptr<session>& s) {
+        static_cast<void>(fork_guard::instance()); // so that what it registers is registered before
+        const std::lock_guard lock(detail::table_mutex());
+        // A thread that uses OpenSSL must not run on while the process takes that down.
+        if (table().empty()) std::atexit(close_all);
+        std::erase_if(table(), [](const auto& entry) { return entry.second.expired(); });
+        table().insert_or_assign(address, s);
+    }
+
+private:
+    using map = std::map<std::string, std::weak_ptr<session>>;
+
+    static map& table() {
+        static map* const all = new map; // never destroyed: `close_all` and static destructors may come late
+        return *all;
+    }
+    static void close_all() {
+        map all;
+        {
+            const std::lock_guard lock(detail::table_mutex());
+            all.swap(table());
+        }
+        for (const auto& [address, weak] : all) {
+            if (const auto s = weak.lock()) s->close();
+        }
+    }
+};
+
+inline session::session(std::shared_ptr<session_core> core)
+    : running_(std::make_unique<running>()), core_(std::move(core)) {
+    running_->core = core_;
+    running_->thread = std::thread([core = core_] { core->run(); });
+}
+
+inline session::~session() {
+    close();
+    if (owner_ == ::getpid()) return;
+    // The thread is the parent's. What it used is left as it is, within reach: it is no leak.
+    static std::vector<std::unique_ptr<running>>* const inherited = new std::vector<std::unique_ptr<running>>;
+    inherited->push_back(std::move(running_));
+}
+
+inline void session::close() noexcept {
+    if (owner_ != ::getpid()) return;
+    core_->finish();
+    if (!running_->thread.joinable()) return;
+    if (core_->on_thread())
+        running_->thread.detach(); // the last owner was a listener
+    else
+        running_->thread.join();
+}
+
+inline session_core& session::core() const {
+    if (owner_ != ::getpid()) {
+        throw backend_error("joblot: the session with " + core_->scheduler().text() +
+                            " is another process's, from which this one was forked; connect here too");
+    }
+    return *core_;
+}
+
+template <class T>
+T session::wait_for(asio::awaitable<T> what) const {
+    if (core_->on_thread()) throw std::logic_error("joblot: a listener must not wait for the session's own thread");
+    return core_->start(std::move(what)).get();
+}
+
+inline std::shared_ptr<session> session::connect(const address& scheduler, const connect_options& options) {
+    // Made known only now: whatever fails below ends it.
+    std::shared_ptr<session> fresh(new session(std::make_shared<session_core>(scheduler, options)));
+    fresh->wait_for(fresh->core_->start_up());
+    session_table::add(scheduler.text(), fresh);
+    return fresh;
+}
+inline std::shared_ptr<session> session::shared(const address& scheduler, const connect_options& options) {
+    if (auto known = session_table::find(scheduler.text())) return known;
+    return connect(scheduler, options);
+}
+
+inline void session::submit(std::vector<task_submission> tasks, const task_options& options,
+                            std::shared_ptr<task_listener> listener, const python_function& function) {
+    if (tasks.empty()) return;
+    session_core& c = core();
+    message_writer writer;
+    const json graph = requests::update_graph(writer, c.dialect(), function, tasks, options);
+    auto encoded = std::make_shared<encoded_message>(writer.finish(json::array({graph})));
+    std::vector<std::string> keys;
+    for (task_submission& t : tasks) keys.push_back(std::move(t.key));
+    c.post([&c, keys = std::move(keys), listener = std::move(listener), encoded] {
+        c.submit(keys, listener, std::move(*encoded));
+    });
+}
+inline void session::cancel(std::vector<std::string> keys) {
+    session_core& c = core();
+    c.post([&c, keys = std::move(keys)] { c.cancel(keys); });
+}
+inline void session::release(std::vector<std::string> keys) {
+    session_core& c = core();
+    c.post([&c, keys = std::move(keys)]() mutable { c.release(std::move(keys)); });
+}
+
+inline void session::scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers) {
+    session_core& c = core();
+    message_writer writer;
+    const python_class type{std::string(worker_shim_module), "Blob"};
+    const json request = requests::scatter(writer, c.client_id(), key, std::move(pieces), to_all_workers, {}, 30, type);
+    wait_for(c.ask(std::make_shared<const encoded_message>(writer.finish(request))));
+}
+inline nlohmann::json session::call(nlohmann::json request) {
+    return wait_for(core().ask(session_core::encode(request)));
+}
+inline nlohmann::json session::identity() { return call(requests::identity(core().dialect())); }
+inline std::map<std::string, int> session::worker_threads() {
+    session_core& c = core();
+    auto [workers, since] = c.workers();
+    if (c.on_thread() || session_core::clock::now() - since < session_core::poll_interval) return workers;
+    wait_for(c.ask_for_workers());
+    return c.workers().first;
+}
+
+inline const engine::dialect& session::dialect() const noexcept { return core_->dialect(); }
+inline const std::string& session::client_id() const noexcept { return core_->client_id(); }
+inline const address& session::scheduler() const noexcept { return core_->scheduler(); }
+inline bool session::alive() const noexcept { return owner_ == ::getpid() && core_->alive(); }
+inline std::string session::why_lost() const { return core().why_lost(); }
 
 } // namespace joblot::dask::engine
