@@ -164,6 +164,25 @@ TEST_CASE("a generator that is dropped leaves nothing on the cluster", "[endings
     CHECK(support::pool_works(Parallel(big_batches())));
 }
 
+TEST_CASE("what tasks print is in their worker's output, in whole lines", "[endings]") {
+    Parallel({.backend = on_cluster(), .batch_size = 5})(views::iota(0, 20) | views::transform(delayed([](int i) {
+                                                             const std::string filler(1000, 'x');
+                                                             std::printf("out %d %s.\n", i, filler.c_str());
+                                                             std::fprintf(stderr, "err %d %s.\n", i, filler.c_str());
+                                                         })));
+    const auto printed = [](const std::string& line) {
+        return support::eventually([&] {
+            const std::string all = support::read_all(shared_cluster().folder() + "/worker-1.log") +
+                                    support::read_all(shared_cluster().folder() + "/worker-2.log");
+            return all.find(line + std::string(1000, 'x') + ".\n") != std::string::npos;
+        });
+    };
+    for (int i = 0; i != 20; ++i) {
+        CHECK(printed("out " + std::to_string(i) + " "));
+        CHECK(printed("err " + std::to_string(i) + " "));
+    }
+}
+
 TEST_CASE("what cannot travel is refused before anything starts", "[endings]") {
     int captured = 1;
     CHECK_THROWS_AS(Parallel({.backend = on_cluster()})(views::iota(0, 4) | views::transform([&](int i) {

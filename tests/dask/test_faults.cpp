@@ -106,6 +106,32 @@ TEST_CASE("workers that die whenever they run a task: a crash of that task, and 
     support::check_clean(cluster);
 }
 
+TEST_CASE("a task that wants more memory than its worker may have fails alone, and the worker survives", "[faults]") {
+    dask_cluster cluster(1, {.nanny = true, .memory_limit = "400MB"});
+    const auto greedy = [](int i) {
+        if (i == 3) {
+            std::vector<char> far_too_much(2'000'000'000, 'x');
+            return static_cast<int>(far_too_much[static_cast<std::size_t>(i)]);
+        }
+        return right_value(i);
+    };
+    const auto outcomes = Parallel({.backend = on(cluster.address()), .batch_size = 4})
+                              .outcomes(views::iota(0, n) | views::transform(delayed(greedy, "greedy")));
+    for (int i = 0; i != n; ++i) {
+        const auto& outcome = outcomes.at(static_cast<std::size_t>(i));
+        CHECK(outcome.has_value() == (i != 3));
+        if (outcome.has_value()) CHECK(outcome.value() == right_value(i));
+    }
+    try {
+        outcomes.at(3).value();
+    } catch (const std::bad_alloc&) {
+    } catch (const joblot::worker_crashed&) {
+    }
+    CHECK(works(cluster.address()));
+    CHECK(cluster.history("greedy", "erred") <= 1); // the worker is not lost, and nothing has to be computed again
+    support::check_clean(cluster);
+}
+
 TEST_CASE("all workers go, and the call goes on when others join", "[faults]") {
     dask_cluster cluster(1);
     const support::scratch_dir dir;
@@ -154,7 +180,7 @@ TEST_CASE("a scheduler that is frozen in mid-call is given up", "[faults]") {
     dask_cluster cluster(1);
     joblot::dask::Client client{cluster.address(), {.liveness_timeout = std::chrono::seconds(2)}};
     const support::scratch_dir dir;
-    auto call = call_that_waits({.client = client}, dir.path());
+    auto call = call_that_waits({.client = &client}, dir.path());
     cluster.scheduler().signal(SIGSTOP);
     CHECK_THROWS_AS(call.get(), joblot::backend_error);
     cluster.scheduler().signal(SIGCONT);
