@@ -128,7 +128,7 @@ def test_images(c):
     for _ in range(3):
         answer = c.on_main(payload, future)
         assert answer.results == {"0": "4999950000.000000", "1": "4999950000.000000"}
-    assert open_files() == 1
+    assert open_files() in (1, 2)  # written once; Python's mmap may keep a copy of the descriptor
     del future
     until(lambda: open_files() == 0, "the file is closed")
     maps = [pathlib.Path("/proc/%d/maps" % pid) for pid in children(c.main.pid)]
