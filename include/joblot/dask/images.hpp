@@ -85,7 +85,11 @@ private:
         }
         for (const auto& e : places) {
             const std::shared_ptr<session> cluster = e->cluster.lock();
-            if (cluster && !e->key.empty()) cluster->release({e->key});
+            if (!cluster || e->key.empty()) continue;
+            try {
+                cluster->release({e->key});
+            } catch (const backend_error&) { // its connection is gone, and the data with it
+            }
         }
     }
 
