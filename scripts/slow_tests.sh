@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes too long or too much memory for every pull request: payloads of 3 GB (12 GB of memory), the stress tests
+# What takes too long or too much memory for every pull request: payloads of 3 GB (7 GB of memory), the stress tests
 # again and again, and the fuzzers.
 #
 #   scripts/slow_tests.sh [SECONDS]     SECONDS: for each fuzzer, and for the stress tests (default 600)

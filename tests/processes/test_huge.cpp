@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Payloads beyond what 32 bits can count. Hidden, as they take some 12 GB and a while: scripts/slow_tests.sh runs them.
+// Payloads beyond what 32 bits can count. Hidden, as they take some 7 GB and a while: scripts/slow_tests.sh runs them.
 
 #include "../support/backends.hpp"
 
