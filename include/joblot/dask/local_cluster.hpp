@@ -73,6 +73,8 @@ public:
     [[nodiscard]] const std::string& address() const noexcept { return address_; }
     /// How many workers it will have.
     [[nodiscard]] int workers() const noexcept { return workers_; }
+    /// Whether bokeh is there, and a dashboard was not unwanted.
+    [[nodiscard]] bool has_dashboard() const noexcept { return has_dashboard_; }
     /// When its start will have taken too long.
     [[nodiscard]] clock::time_point deadline() const noexcept { return deadline_; }
     /// Where its processes write to.
@@ -149,7 +151,8 @@ finally:
     void start_scheduler(const python& with, const std::string& dashboard) {
         std::vector<std::string> arguments{"--host", "127.0.0.1",        "--port",
                                            "0",      "--scheduler-file", file("scheduler.json")};
-        if (dashboard.empty() || !with.has_dashboard)
+        has_dashboard_ = !dashboard.empty() && with.has_dashboard;
+        if (!has_dashboard_)
             arguments.insert(arguments.end(), {"--no-dashboard", "--dashboard-address", "127.0.0.1:0"});
         else
             arguments.insert(arguments.end(), {"--dashboard-address", dashboard});
@@ -195,6 +198,7 @@ finally:
     clock::time_point deadline_;
     std::filesystem::path folder_;
     std::string address_;
+    bool has_dashboard_ = false;
     std::unique_ptr<child_process> scheduler_;
     std::unique_ptr<child_process> worker_host_; // one process, with a nanny for each worker
 };

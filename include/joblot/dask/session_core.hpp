@@ -351,7 +351,7 @@ private:
             if (clock::now() - before > 3 * interval) heard(); // it was this process that stood still
             if (clock::now() - last_heard_ < options_.liveness_timeout) continue;
             lose("it has answered nothing for " + std::to_string(options_.liveness_timeout.count()) +
-                 " ms (connect_options::liveness_timeout)");
+                 " ms (client_options::liveness_timeout)");
         }
     }
     asio::awaitable<void> watch_workers() {

@@ -10,14 +10,20 @@
 #include <string>
 #include <vector>
 
-namespace joblot::dask::engine {
+namespace joblot::dask {
 
-/// How to connect.
-struct connect_options {
+/// How to connect with a scheduler.
+struct client_options {
     tls_options tls{};
-    std::chrono::milliseconds timeout{10'000};          ///< until the session stands; a scheduler may come up meanwhile
+    std::chrono::milliseconds timeout{10'000}; ///< until the connection stands; a scheduler may come up meanwhile
     std::chrono::milliseconds liveness_timeout{30'000}; ///< after which a scheduler that answers nothing is given up
 };
+
+} // namespace joblot::dask
+
+namespace joblot::dask::engine {
+
+using connect_options = client_options;
 
 /// The end of a submitted key. There is exactly one for each.
 struct task_end {

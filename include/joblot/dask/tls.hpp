@@ -4,6 +4,7 @@
 
 #include <joblot/error.hpp>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -18,10 +19,14 @@ namespace joblot::dask {
 
 /// The certificates of a cluster that is reached by tls://, as files in PEM format. Like in Dask, whoever has a
 /// certificate that the authority signed belongs to the cluster, on whatever host.
+///
+/// What is left empty is taken from where Dask's own clients look: the environment variables
+/// DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and
+/// DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY.
 struct tls_options {
     std::string ca{};          ///< of the authority that signed the cluster's certificates
     std::string certificate{}; ///< this side's, signed by the same one
-    std::string key{};         ///< the certificate's private key; "": it is in the file of the certificate
+    std::string key{};         ///< the certificate's private key; it may be in the same file
 };
 
 namespace engine {
@@ -30,8 +35,22 @@ namespace engine {
 
 using tls_context = boost::asio::ssl::context;
 
+/// With what the environment says.
+inline tls_options completed(tls_options options) {
+    const auto from = [](std::string& to, const char* name) {
+        const char* const value = std::getenv(name);
+        if (to.empty() && value) to = value;
+    };
+    from(options.ca, "DASK_DISTRIBUTED__COMM__TLS__CA_FILE");
+    if (options.certificate.empty()) from(options.key, "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY");
+    from(options.certificate, "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT");
+    if (options.key.empty()) options.key = options.certificate;
+    return options;
+}
+
 /// @throws backend_error that names the file that cannot be used.
-inline std::shared_ptr<tls_context> make_tls_context(const tls_options& options) {
+inline std::shared_ptr<tls_context> make_tls_context(const tls_options& given) {
+    const tls_options options = completed(given);
     auto context = std::make_shared<tls_context>(tls_context::tls_client);
     const auto use = [](const char* what, const std::string& file, auto load) {
         if (file.empty())
@@ -50,9 +69,8 @@ inline std::shared_ptr<tls_context> make_tls_context(const tls_options& options)
         [&](auto& failed) { context->load_verify_file(options.ca, failed); });
     use("the certificate", options.certificate,
         [&](auto& failed) { context->use_certificate_chain_file(options.certificate, failed); });
-    const std::string& key = options.key.empty() ? options.certificate : options.key;
-    use("the certificate's private key", key,
-        [&](auto& failed) { context->use_private_key_file(key, tls_context::pem, failed); });
+    use("the certificate's private key", options.key,
+        [&](auto& failed) { context->use_private_key_file(options.key, tls_context::pem, failed); });
     return context;
 }
 
