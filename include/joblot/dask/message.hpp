@@ -217,7 +217,7 @@ struct message {
 
 private:
     static std::size_t count(const json& number) {
-        if (!number.is_number_unsigned()) broken_message("a count is none");
+        if (!number.is_number_integer() || number < 0) broken_message("a count is none");
         return number.get<std::size_t>();
     }
     static std::vector<std::byte> inner_pickle(json& header) {
