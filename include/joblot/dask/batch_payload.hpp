@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A batch as the argument of a Dask task, and its results as the task's. What worker_shim/joblot_shim.py reads and
 // writes.
-//
-// Both are: "JOBLOT02"; the size of a JSON text (u32); the text; zeros up to a multiple of 8; frames (wire/frame.hpp).
-// Of a payload these are a `setup` frame, which starts a child or finds one that was started with the same, and a `run`
-// frame. Of an answer they are the child's `results` frames, or the `hello` frame of one that failed to come up.
 #pragma once
 
 #include <joblot/dask/message.hpp>
@@ -31,6 +27,10 @@
 
 namespace joblot::dask::engine {
 
+// Payloads and answers are: "JOBLOT02"; the size of a JSON text (u32); the text; zeros up to a multiple of 8; frames
+// (wire/frame.hpp). Of a payload these are a `setup` frame, which starts a child or finds one that was started with the
+// same, and a `run` frame. Of an answer they are the child's `results` frames, or the `hello` frame of one that failed
+// to come up.
 inline constexpr std::string_view payload_magic = "JOBLOT02";
 
 /// What the shim is told of a batch, beside its frames.

@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_13428c53";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_e44a44a5";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -37,6 +37,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 import weakref
 
 from distributed import get_worker
@@ -128,10 +129,11 @@ class Blob:
         """A descriptor of a file in memory with the content; closed when this object is gone."""
         with self.lock:
             if self.descriptor is None:
-                descriptor = os.memfd_create("joblot-broadcast", os.MFD_CLOEXEC)
+                descriptor = os.memfd_create("joblot-broadcast", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                 weakref.finalize(self, os.close, descriptor)
                 for frame in self.frames:
                     write_all(descriptor, frame)
+                fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
                 if self.__sizeof__():  # once is enough: from now on the file holds it
                     size = self.__sizeof__()
                     self.frames = [memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))]
@@ -348,12 +350,12 @@ class Child:
             self.ids.difference_update(ids)
 
     def forget_gone(self, attend):
-        self.forget([number for number in self.ids if number not in self.files], attend)
+)py",
+R"py(        self.forget([number for number in self.ids if number not in self.files], attend)
 
     def is_there(self):
         self.poll.register(self.link, 0)
-)py",
-R"py(        return not self.poll.poll(0)  # hung up, or died
+        return not self.poll.poll(0)  # hung up, or died
 
     def kill(self):
         """Ends the process, if it has not ended yet. What it sent before can still be received."""
@@ -448,11 +450,17 @@ class Keeper(threading.Thread):
             except queue.Empty:
                 pass
             if time.monotonic() - tidied > 1:
-                with self.lock:
-                    crews = list(self.crews.values())
-                for crew in crews:
-                    crew.tidy()
+                self.tidy()
                 tidied = time.monotonic()
+
+    def tidy(self):
+        with self.lock:
+            crews = list(self.crews.values())
+        for crew in crews:
+            try:
+                crew.tidy()
+            except Exception:  # this thread must not end: all children would end with it
+                traceback.print_exc()
 
     @staticmethod
     def fulfil(answer, arguments):
@@ -544,7 +552,9 @@ class Crew:
             raise Ended("refused", "it cannot be started: %s%s" % (error.strerror, hint))
         try:
             child.send([kind[1]], watch)
-            _, begin, hello = child.receive(watch)
+            kind_of_frame, begin, hello = child.receive(watch)
+            if kind_of_frame != HELLO:
+                raise Ended("died")
         except Ended as error:
             child.end()
             if error.how != "died":
@@ -635,7 +645,8 @@ class Batch:
 class Watch:
     """Asked while a thread waits for a child: whether the batch is wanted and in time, and when to ask again."""
 
-    def __init__(self, worker, crew, timeout):
+)py",
+R"py(    def __init__(self, worker, crew, timeout):
         self.tasks, self.key, self.crew, self.timeout = worker.state.tasks, worker.get_current_task(), crew, timeout
 
     def __call__(self, child):
@@ -643,8 +654,7 @@ class Watch:
         if task is None or task.state not in ("executing", "long-running") or self.crew.is_closed():
             raise Ended("cancelled")
         if not self.timeout:
-)py",
-R"py(            return POLL
+            return POLL
         current, started = child.running()
         left = self.timeout if current is None else started + self.timeout - time.monotonic_ns()
         if left <= 0:
@@ -736,7 +746,8 @@ def run(payload, *images):
         crew.leave_seat(seat)
     head = json.dumps(report).encode()
     head = MAGIC + struct.pack("=I", len(head)) + head
-    result = Result([head.ljust(padded(len(head), 8), b"\0")] + frames)
+    head = head.ljust(padded(len(head), 8), b"\0")
+    result = Result([head, *frames] if len(frames) < 100 else [head, b"".join(frames)])
     if report["end"] == "cancelled" or (report["end"] == "done" and not failed):
         return result
     raise TaskFailed(short_text(report, failed), bytes(result))

@@ -21,6 +21,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 import weakref
 
 from distributed import get_worker
@@ -112,10 +113,11 @@ class Blob:
         """A descriptor of a file in memory with the content; closed when this object is gone."""
         with self.lock:
             if self.descriptor is None:
-                descriptor = os.memfd_create("joblot-broadcast", os.MFD_CLOEXEC)
+                descriptor = os.memfd_create("joblot-broadcast", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                 weakref.finalize(self, os.close, descriptor)
                 for frame in self.frames:
                     write_all(descriptor, frame)
+                fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
                 if self.__sizeof__():  # once is enough: from now on the file holds it
                     size = self.__sizeof__()
                     self.frames = [memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))]
@@ -431,11 +433,17 @@ class Keeper(threading.Thread):
             except queue.Empty:
                 pass
             if time.monotonic() - tidied > 1:
-                with self.lock:
-                    crews = list(self.crews.values())
-                for crew in crews:
-                    crew.tidy()
+                self.tidy()
                 tidied = time.monotonic()
+
+    def tidy(self):
+        with self.lock:
+            crews = list(self.crews.values())
+        for crew in crews:
+            try:
+                crew.tidy()
+            except Exception:  # this thread must not end: all children would end with it
+                traceback.print_exc()
 
     @staticmethod
     def fulfil(answer, arguments):
@@ -527,7 +535,9 @@ class Crew:
             raise Ended("refused", "it cannot be started: %s%s" % (error.strerror, hint))
         try:
             child.send([kind[1]], watch)
-            _, begin, hello = child.receive(watch)
+            kind_of_frame, begin, hello = child.receive(watch)
+            if kind_of_frame != HELLO:
+                raise Ended("died")
         except Ended as error:
             child.end()
             if error.how != "died":
@@ -718,7 +728,8 @@ def run(payload, *images):
         crew.leave_seat(seat)
     head = json.dumps(report).encode()
     head = MAGIC + struct.pack("=I", len(head)) + head
-    result = Result([head.ljust(padded(len(head), 8), b"\0")] + frames)
+    head = head.ljust(padded(len(head), 8), b"\0")
+    result = Result([head, *frames] if len(frames) < 100 else [head, b"".join(frames)])
     if report["end"] == "cancelled" or (report["end"] == "done" and not failed):
         return result
     raise TaskFailed(short_text(report, failed), bytes(result))
