@@ -113,8 +113,10 @@ private:
         if (client_) return client_;
         connection& own = connection_.get();
         const std::lock_guard lock(own.mutex);
-        if (!own.session || !own.session->alive())
+        if (!own.session || !own.session->alive()) {
             own.session = dask::engine::session::shared(dask::engine::address::of(scheduler()), {});
+            keep(own.session);
+        }
         return own.session;
     }
     [[nodiscard]] std::string scheduler() const {
@@ -123,6 +125,15 @@ private:
         if (set && *set) return set;
         throw backend_error("joblot: which Dask cluster? Give dask::backend a scheduler_host or a client, \"dask\" an "
                             "address (\"dask:tcp://host:8786\"), or set DASK_SCHEDULER_ADDRESS");
+    }
+
+    /// Keeps a connection, and what the cluster was given over it, for the guard that comes next; until then, or the
+    /// end.
+    static void keep(session_ptr last) {
+        static constinit dask::engine::per_process<connection> kept;
+        connection& one = kept.get();
+        const std::lock_guard lock(one.mutex);
+        one.session.swap(last);
     }
 
     /// The workers that may be used, and their threads.

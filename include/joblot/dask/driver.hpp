@@ -84,6 +84,7 @@ private:
         std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
         bool unwanted = false;                                                          // was cancelled by us
         int losses = 0;
+        clock::duration transport{}; // to write it and to bring it to the cluster
     };
 
     // --- the claiming thread
@@ -136,22 +137,23 @@ private:
     /// Sends what is to be sent of a batch, or settles it.
     void launch(flight f, worker& seat) {
         while (!f.batch.is_over(job_.limit())) {
+            const auto begin = clock::now();
             const std::uint64_t number = ++numbers_;
             claimed_batch::range range = f.batch.next_range(job_.limit(), f.most_tasks);
             detail::outgoing message;
             range = batches_.write_request(f.batch, range, number, unknown_worker(), message);
             if (range.size() == 0) continue; // the first one could not be written, and has failed
             f.batch.note_sent(range, number);
-            submit(std::move(f), std::move(message));
+            submit(std::move(f), std::move(message), begin);
             return;
         }
         batches_.settle(f.batch, seat);
         const std::lock_guard lock(mutex_);
-        if (f.batch.took().count() > 0) measures_.emplace_back(f.batch.of().size(), f.batch.took());
+        if (f.batch.took().count() > 0) measures_.emplace_back(f.batch.of().size(), f.batch.took() + f.transport);
         room_.notify_one();
     }
 
-    void submit(flight f, detail::outgoing message) {
+    void submit(flight f, detail::outgoing message, clock::time_point began) {
         task_submission task;
         const std::string group = task_group(job_.task_label(f.batch.of(), f.batch.sent().begin));
         task.key = fresh_key(group, cluster_->client_id());
@@ -171,6 +173,7 @@ private:
             task.payload_key = f.payload_key = fresh_key("joblot_arguments", cluster_->client_id());
             cluster_->scatter(f.payload_key, batch_payload::shared(batch), false);
         }
+        f.transport += clock::now() - began;
         take_off(std::move(task), std::move(f));
     }
 
@@ -284,12 +287,12 @@ private:
         answer.for_each_frame([&](detail::frame_kind kind, detail::incoming message) {
             if (kind != detail::frame_kind::results) return;
             const detail::run_results head = batches_.take_results(f.batch, message, where, *seat_);
+            deaths_without_task_ = 0; // a program that ran out of memory ends after it has answered for the task
             if (head.last) took = std::chrono::nanoseconds(head.took);
         });
         if (report.end == batch_end::done && !took)
             throw serialization_error("joblot: a worker's answer to a batch ends too early", "an answer");
         if (report.end == batch_end::done) {
-            deaths_without_task_ = 0;
             f.batch.answered(*took);
         } else {
             program_ended(f, report);
@@ -383,7 +386,7 @@ private:
     /// How long to wait at most before the workers are looked at again, whatever happens.
     [[nodiscard]] std::chrono::nanoseconds patience() {
         const std::lock_guard lock(mutex_);
-        return deserted_since_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10);
+        return deserted_since_ ? std::chrono::milliseconds(100) : std::chrono::seconds(1);
     }
 
     job& job_;
