@@ -9,7 +9,7 @@ A question is {"ask": NAME, ...arguments}; the answer is one line of JSON, {"err
 import json
 import sys
 
-from distributed import Client
+from distributed import Client, Future
 from distributed.security import Security
 
 
@@ -87,6 +87,9 @@ class Oracle:
 
     def retire(self, worker):
         self.client.retire_workers([worker])
+
+    def cancel(self, keys):
+        self.client.cancel([Future(key, self.client) for key in keys], force=True)
 
     def restart(self):
         self.client.restart()

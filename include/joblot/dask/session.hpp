@@ -50,7 +50,8 @@ public:
     void cancel(std::vector<std::string> keys);
 
     /// Puts data for tasks on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
-    void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers);
+    void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
+                 const python_class& type = {std::string(worker_shim_module), "Blob"});
     /// Lets go of scattered data.
     void release(std::vector<std::string> keys);
 
@@ -199,10 +200,10 @@ inline void session::release(std::vector<std::string> keys) {
     c.post([&c, keys = std::move(keys)]() mutable { c.release(std::move(keys)); });
 }
 
-inline void session::scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers) {
+inline void session::scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
+                             const python_class& type) {
     session_core& c = core();
     message_writer writer;
-    const python_class type{std::string(worker_shim_module), "Blob"};
     const json request = requests::scatter(writer, c.client_id(), key, std::move(pieces), to_all_workers, {}, 30, type);
     wait_for(c.ask(std::make_shared<const encoded_message>(writer.finish(request))));
 }
