@@ -22,18 +22,20 @@ mkdir -p "$work"
 log=$work/build.log
 if ! { [ -f build/clang/build.ninja ] || cmake --preset clang; } >"$log" 2>&1 ||
     ! cmake --build --preset clang --parallel "${JOBLOT_JOBS:-$(nproc)}" \
-        --target joblot_fuzz_frame joblot_fuzz_codec joblot_fuzz_corpus >>"$log" 2>&1; then
+        --target joblot_fuzz_frame joblot_fuzz_codec joblot_fuzz_corpus \
+        joblot_fuzz_dask_message joblot_fuzz_pickle joblot_fuzz_dask_corpus >>"$log" 2>&1; then
     cat "$log" >&2
     exit 1
 fi
 rm -rf "$work/seeds"
 "$programs/joblot_fuzz_corpus" "$work/seeds"
+"$programs/joblot_fuzz_dask_corpus" tests/dask/captured "$work/seeds"
 
 # What no input may need: more than 10 s, one allocation of 256 MB, 2 GB in all.
 options=(-max_len=16384 -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=2048 -print_final_stats=1)
 export PATH=$PATH:/usr/lib/llvm-19/bin UBSAN_OPTIONS=print_stacktrace=1
 failed=0
-for target in frame codec; do
+for target in frame codec dask_message pickle; do
     corpus=$work/corpus_$target
     if [ "${1-}" = --short ]; then # the same runs every time
         corpus=$work/short_$target

@@ -83,9 +83,13 @@ private:
     }
     json map(std::uint64_t count, int depth) {
         if (count > (bytes_.size() - at_) / 2) broken_message("a map is larger than the message", at_);
+        // As in Python. A key that is a map would have its quotes escaped at each level: exponential growth.
+        if (in_key_) broken_message("a map is part of a map's key", at_);
         json::object_t result;
         for (std::uint64_t i = 0; i != count; ++i) {
+            in_key_ = true;
             json key = value(depth + 1);
+            in_key_ = false;
             std::string name = key.is_string() ? std::move(key.get_ref<std::string&>())
                                                : key.dump(-1, ' ', false, json::error_handler_t::replace);
             result.insert_or_assign(std::move(name), value(depth + 1));
@@ -181,6 +185,7 @@ private:
 
     bytes_view bytes_;
     std::size_t at_ = 0;
+    bool in_key_ = false;
 };
 
 } // namespace joblot::dask::engine

@@ -162,6 +162,8 @@ TEST_CASE("broken MessagePack is refused", "[dask][message]") {
     CHECK_THROWS_AS(unpacked("\xc6\xff\xff\xff\xff"
                              "a"),
                     serialization_error);
+    CHECK_THROWS_AS(unpacked("\x81\x81\x01\x02\x03"), serialization_error);     // {{1: 2}: 3}
+    CHECK_THROWS_AS(unpacked("\x81\x91\x81\x01\x02\x03"), serialization_error); // {({1: 2},): 3}
     const std::string nested(100000, '\x91');
     CHECK_THROWS_AS(unpacked(nested), serialization_error);
     CHECK(unpacked(std::string(100, '\x91') + '\x01').is_array());
