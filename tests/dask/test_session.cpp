@@ -105,12 +105,14 @@ bool works(session& s) {
     return end.how == result && text_of(end.data) == "42";
 }
 
-/// A task that tells in `dir` that it runs, and ends when it may.
+/// A task that tells in `dir` that it runs, and ends when it may, or `dir` is gone.
 std::string waiting(const std::string& dir) {
     return "(lambda os, time: [open('" + dir +
            "/begun', 'w').close()] and [time.sleep(0.02) for _ in iter(lambda: "
            "os.path.exists('" +
-           dir + "/go'), True)] and b'went' or b'went')(__import__('os'), __import__('time'))";
+           dir + "/go') or not os.path.exists('" + dir +
+           "'), True)] and b'went' or b'went')"
+           "(__import__('os'), __import__('time'))";
 }
 
 std::string failure_of(const auto& what) {

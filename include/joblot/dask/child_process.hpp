@@ -60,9 +60,8 @@ public:
     }
     child_process(const child_process&) = delete;
     child_process& operator=(const child_process&) = delete;
-    /// Ends it by force. In a forked child of the parent nothing happens.
+    /// Ends it by force. In a forked child of the parent neither this does anything, nor any member.
     ~child_process() {
-        if (owner_ != ::getpid()) return;
         let_go();
         kill();
     }
@@ -71,14 +70,14 @@ public:
 
     /// Closes its stdin, which tells it to end.
     void let_go() noexcept {
-        if (hold_ < 0) return;
+        if (hold_ < 0 || !is_ours()) return;
         ::send(hold_, "q", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         fork_guard::instance().close(std::exchange(hold_, -1));
     }
 
     /// Whether it has ended. It is a zombie then, and its group still its own.
     [[nodiscard]] bool has_ended() noexcept {
-        if (reaped_) return true;
+        if (reaped_ || !is_ours()) return reaped_;
         siginfo_t facts{};
         const int got = ::waitid(P_PID, static_cast<id_t>(pid_), &facts, WEXITED | WNOWAIT | WNOHANG);
         return got < 0 ? errno == ECHILD : facts.si_pid == pid_; // ECHILD: the program ignores SIGCHLD
@@ -93,7 +92,7 @@ public:
     }
     /// Ends it, and whatever it started in its group, with SIGKILL, and waits for its end.
     void kill() noexcept {
-        if (reaped_) return;
+        if (reaped_ || !is_ours()) return;
         ::kill(-pid_, SIGKILL);
         while (::waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
         }
@@ -106,6 +105,7 @@ public:
     }
 
 private:
+    [[nodiscard]] bool is_ours() const noexcept { return owner_ == ::getpid(); }
     descriptor open_stdin() {
         int other = -1;
         hold_ = fork_guard::instance().open([&] {
