@@ -9,6 +9,7 @@
 #include <joblot/dask.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
@@ -78,7 +79,8 @@ void run(const std::vector<std::string>& words) {
     joblot::dask::client_options options;
     if (const auto tls = option("--tls"); tls != words.end()) options.tls = {*(tls + 1), *(tls + 2), *(tls + 3)};
     const joblot::dask::Client client(words.at(0), options);
-    if (const int workers = number("--workers")) client.wait_for_workers(workers, std::chrono::seconds(60));
+    if (const int workers = number("--workers"))
+        client.wait_for_workers(static_cast<std::size_t>(workers), std::chrono::seconds(60));
     const joblot::parallel_backend guard{joblot::dask::backend{.client = &client}};
     check_results();
     check_failure();
