@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a scheduler tells a client on its stream, and what answers and exceptions of Python's say.
-//
+#pragma once
+
 // Facts to know: `in_memory` is told for scattered keys too, more than once, and names no worker for computed ones: ask
 // `who_has`. A key can come back from `in_memory`: `lost`, or silently, when Dask computes it anew and tells again.
 // `cancelled` goes to all clients, with keys of others. A graph that depends on data that is gone is `cancelled`.
-#pragma once
 
 #include <joblot/dask/message.hpp>
 #include <joblot/dask/pickle_reader.hpp>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // Messages of Dask as bytes of a stream: what is written, and a reader that takes the stream in pieces of any size. No
 // input or output happens here.
-//
+#pragma once
+
 // To write: make a `message_writer`; let the functions of requests.hpp, or its own members, make JSON with it; then
 //     encoded_message m = writer.finish(json);         // one request
 //     encoded_message m = writer.finish(json::array({a, b}));   // several messages of a client's stream at once
@@ -15,7 +16,6 @@
 // frames; their sizes; the frames. Frame 0 is the head, MessagePack. `{"__Serialized__": k}` in it stands for an
 // object: frame k is its header, with `num-sub-frames`, the frames after it are what the header tells how to read.
 // `{"__Pickled__": k}` is the same for an object that the receiver unpickles at once.
-#pragma once
 
 #include <joblot/dask/msgpack.hpp>
 #include <joblot/dask/pickle_writer.hpp>
@@ -235,13 +235,13 @@ private:
 };
 
 /// Puts messages together from the bytes of a stream. What the other side announces is checked before it is used, and
-/// memory is taken as bytes arrive: at most `taken_at_once` ahead.
+/// memory is taken as bytes arrive: at first `taken_at_once`, then four times what came.
 class message_reader {
 public:
     static constexpr std::uint64_t most_frames = 1U << 20;
     static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 46;
-    static constexpr std::uint64_t most_head = 256U << 20;  // of the head: it becomes JSON, which takes far more
-    static constexpr std::size_t taken_at_once = 64U << 20; // the size into which Dask's processes split large values
+    static constexpr std::uint64_t most_head = 256U << 20; // of the head: it becomes JSON, which takes far more
+    static constexpr std::size_t taken_at_once = 1U << 20;
 
     /// Takes some bytes of the stream, up to the end of the message. @return How many were taken.
     /// @throws serialization_error where they are no message.
@@ -264,7 +264,7 @@ public:
         if (stage_ == stage::table) return std::as_writable_bytes(std::span(sizes_)).subspan(have_);
         std::vector<std::byte>& frame = frames_[current_];
         const auto size = static_cast<std::size_t>(sizes_[current_]);
-        if (have_ == frame.size()) frame.resize(std::min(size, std::max(have_ * 2, taken_at_once)));
+        if (have_ == frame.size()) frame.resize(std::min(size, std::max(have_ * 4, taken_at_once)));
         return std::span(frame).subspan(have_);
     }
     /// So many bytes were put there. @throws serialization_error where they are no message.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 // Writes the few pickles that a client of Dask needs: graphs, annotations, plugins. Protocol 4, which every Python
 // since 3.4 reads.
-//
+#pragma once
+
 // A pickle is a program for a stack machine: values are pushed, and operations take what is above a mark, or the last
 // one or two values. So `p.begin_dict(); p.text("a"); p.number(1); p.end_dict();` is {"a": 1}, and
 // `p.global("m", "f"); p.begin(); p.number(1); p.tuple(); p.call();` is m.f(1).
-#pragma once
 
 #include <joblot/error.hpp>
 #include <joblot/wire/parcel.hpp>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a client asks of a scheduler or a worker, as JSON for message.hpp. Functions that need payloads or pickles
 // beside the JSON take the `message_writer` of the message.
-//
+#pragma once
+
 // There are two kinds of connection, and each begins with `handshake()` from both sides.
 //
 // Requests, answered one by one on a connection of their own (`m = writer.finish(request)`); an answer is anything, or
@@ -14,7 +15,6 @@
 //     heartbeat, update_graph, releases_keys, desires_keys, cancel, close_client + close_stream
 // A scheduler works at several messages at once: a cancel that follows its update_graph at once may find no task yet,
 // and then nothing at all happens.
-#pragma once
 
 #include <joblot/dask/message.hpp>
 #include <joblot/dask/pickle_writer.hpp>
