@@ -130,8 +130,8 @@ async def look(browser, url, program, function, picture):
         async def seen():
             sources = json.loads(await browser.evaluate(READ_PAGE))
             progress, bars = progress_of(function, sources), streamed(function, sources)
-            # In the middle of the call: some are done, some are not, and the stream has some of them.
-            return (progress, bars) if progress and 0 < progress[0] < progress[1] and bars > 10 else None
+            # The progress bar is about what is on the cluster now: a part of the call.
+            return (progress, bars) if progress and progress[0] < progress[1] and bars > 10 else None
 
         try:
             progress, bars = await until(seen, f"{function} at work, on the dashboard")
@@ -147,6 +147,12 @@ async def look(browser, url, program, function, picture):
         if picture:
             pathlib.Path(picture).write_bytes(data)
             print(f"{picture}: {len(data) // 1024} KiB")
+
+        async def more():
+            return streamed(function, json.loads(await browser.evaluate(READ_PAGE))) > bars
+
+        await until(more, "progress of the task stream")
+        assert process.poll() is None, "the call ended before its progress was seen"
         status = await asyncio.get_running_loop().run_in_executor(None, lambda: process.wait(PATIENCE))
         assert status == 0, f"the program ended with {status}"
 

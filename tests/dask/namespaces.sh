@@ -25,8 +25,8 @@ address() { local i; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" != "$1" ] || e
 
 stop_cluster() {
     local pid
-    for pid in "${started[@]:-}"; do [ -z "$pid" ] || kill -KILL -- "-$pid" 2>/dev/null; done
-    wait 2>/dev/null
+    for pid in "${started[@]:+${started[@]}}"; do kill -KILL -- "-$pid" 2>/dev/null; done
+    for pid in "${started[@]:+${started[@]}}"; do while kill -0 -- "-$pid" 2>/dev/null; do sleep 0.05; done; done
     started=()
 }
 clean_up() {
@@ -83,6 +83,7 @@ start() {
     shift
     setsid ip netns exec "$prefix-$host" "$@" >"$work/$host.log" 2>&1 </dev/null &
     started+=($!)
+    disown # its end is no news
 }
 
 # start_cluster tcp|tls
