@@ -43,6 +43,9 @@ bool exercise(const Parallel& parallel, int calls) {
     return true;
 }
 
+// How often each of sixteen threads calls.
+int rounds_on(const support::backend_case& backend) { return backend.costly ? 4 : backend.shared_memory ? 60 : 12; }
+
 } // namespace
 
 TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurrency][stress]") {
@@ -54,7 +57,7 @@ TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurre
         for (int caller = 0; caller < 16; ++caller)
             callers.emplace_back([&] {
                 const support::selected own{backend}; // guards belong to their thread
-                right += exercise(Parallel({.n_jobs = n_jobs}), support::rounds(backend.shared_memory ? 60 : 12));
+                right += exercise(Parallel({.n_jobs = n_jobs}), support::rounds(rounds_on(backend)));
             });
     }
     CHECK(right == 16);
@@ -68,7 +71,7 @@ TEST_CASE("sixteen threads share one Parallel", "[concurrency][stress]") {
     {
         std::vector<std::jthread> callers;
         for (int caller = 0; caller < 16; ++caller)
-            callers.emplace_back([&] { right += exercise(shared, support::rounds(backend.shared_memory ? 60 : 12)); });
+            callers.emplace_back([&] { right += exercise(shared, support::rounds(rounds_on(backend))); });
     }
     CHECK(right == 16);
 }
@@ -95,7 +98,7 @@ TEST_CASE("sixteen calls that are all in a task at the same time", "[concurrency
 TEST_CASE("thousands of small calls back to back", "[concurrency][stress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const Parallel parallel({.n_jobs = GENERATE(1, 2, 4)});
-    const int calls = support::rounds(backend.pooled ? 5000 : 500);
+    const int calls = support::rounds(backend.costly ? 100 : backend.pooled ? 5000 : 500);
     int wrong = 0;
     for (int round = 0; round < calls; ++round) {
         const int n = round % 5;

@@ -26,7 +26,8 @@ std::vector<support::backend_case> dask_alone() {
              .shared_memory = false,
              .can_kill = true,
              .pooled = false,
-             .closures = false}};
+             .closures = false,
+             .costly = true}};
 }
 
 [[maybe_unused]] const bool chosen = [] {
