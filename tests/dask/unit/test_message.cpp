@@ -77,6 +77,15 @@ TEST_CASE("payloads are not copied", "[dask][message]") {
     CHECK(m.pieces().back().data() == mine.data());
 }
 
+TEST_CASE("a large value arrives whole", "[dask][message]") {
+    std::vector<std::byte> large(9U << 20);
+    for (std::size_t i = 0; i != large.size(); ++i) large[i] = static_cast<std::byte>(i * 7 + i / 1000);
+    message_writer writer;
+    const json place = writer.bytes(payload(large, nullptr));
+    message m = captured::read(all_of(writer.finish(place)), 100000);
+    CHECK(m.value(place).joined() == large);
+}
+
 TEST_CASE("a reader takes one message and goes on with the next", "[dask][message]") {
     message_writer writer;
     std::vector<std::byte> two = all_of(writer.finish("first"));
