@@ -16,7 +16,11 @@ namespace joblot {
 /// given and never returns. In the program that the user started it only notes that this works. What `main` does before
 /// it, and static initialisation, happens in every worker as well; static destructors run when a worker ends.
 /// Programs that use neither worker processes nor a cluster need not call it.
-inline void init(int argc, char** argv) {
+///
+/// A template that needs no argument, as are the functions and classes that it takes: a compiler does next to nothing
+/// for them in a file that includes joblot.hpp and does not call it, which is most files of a program.
+template <class = void>
+void init(int argc, char** argv) {
     // before the rest: a worker's own tasks may use workers, too. release: whoever calls it sees what it refers to
     detail::process_engine().store(&detail::run_on_processes, std::memory_order_release);
     // A process that is forked while another thread makes one of these would wait for it for ever: made here, where

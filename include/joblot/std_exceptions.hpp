@@ -81,7 +81,8 @@ inline std::future_error make_future(int code) { return std::future_error(static
 /// `std::filesystem::filesystem_error`, `std::future_error`, `std::regex_error` (what arrives is derived from it), and
 /// `std::format_error` where the library has it. All others are known always. To be called before `joblot::init`, so
 /// that workers know them, too. Thread-safe.
-inline void register_std_exceptions() {
+template <class = void>
+void register_std_exceptions() {
     using detail::exception_table;
     exception_table& table = exception_table::instance();
     table.add(detail::codec_by_code<std::filesystem::filesystem_error, detail::file_facts, detail::facts_of_file,

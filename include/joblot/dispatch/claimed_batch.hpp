@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What has become of the tasks of one batch that was sent to another process: which are done, which must be sent
 // (again), and how often each was tried. Pure bookkeeping.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/dispatch/job.hpp>
@@ -15,14 +16,15 @@
 namespace joblot::detail {
 
 /// For the thread that claimed the batch. Positions count from the batch's first task.
-class claimed_batch {
+template <class = void>
+class basic_claimed_batch {
 public:
     struct range {
         std::size_t begin = 0, end = 0;
         [[nodiscard]] std::size_t size() const noexcept { return end - begin; }
     };
 
-    claimed_batch(const batch& b, int retries) : batch_(b), retries_(retries), done_(b.size()) {
+    basic_claimed_batch(const batch& b, int retries) : batch_(b), retries_(retries), done_(b.size()) {
         unsent_.push_back({0, b.size()});
     }
 
@@ -119,5 +121,6 @@ private:
     std::size_t complete_ = 0;
     std::chrono::nanoseconds took_{};
 };
+using claimed_batch = basic_claimed_batch<>;
 
 } // namespace joblot::detail

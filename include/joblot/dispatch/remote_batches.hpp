@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What happens to the batches of a call whose tasks run in other processes, whatever carries the bytes: turns tasks
 // into requests and answers into results, and decides what becomes of tasks that failed.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/dispatch/claimed_batch.hpp>
@@ -20,11 +21,12 @@ namespace joblot::detail {
 
 /// Serves a driver, which keeps the batches and knows where they are sent. What it holds does not change: threads may
 /// share it, as long as each batch is with one of them at a time.
-class remote_batches {
+template <class = void>
+class basic_remote_batches {
 public:
     /// @param entry      What runs the tasks; `job::remote_runner()`'s, or nothing for processes that were forked.
     /// @param one_by_one Whether single results can be handed out while the others of the batch are on their way.
-    remote_batches(job& j, const code_location& entry, bool one_by_one)
+    basic_remote_batches(job& j, const code_location& entry, bool one_by_one)
         : job_(j), timeout_(j.settings().given->timeout.limit()), entry_(entry),
           one_by_one_(one_by_one && j.hands_out_results()) {}
 
@@ -172,5 +174,6 @@ private:
     const code_location entry_;
     const bool one_by_one_;
 };
+using remote_batches = basic_remote_batches<>;
 
 } // namespace joblot::detail

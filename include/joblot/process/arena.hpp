@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Shared memory in which one side of a channel puts large blocks and the other one reads them in place; used again for
 // every message.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/wire/frame.hpp>
@@ -24,9 +25,10 @@ inline constexpr std::size_t shared_from = 32U << 10;
 inline constexpr std::size_t kept_shared = 32U << 20;
 
 /// The writing side. For one thread.
-class arena_writer {
+template <class = void>
+class basic_arena_writer {
 public:
-    explicit arena_writer(int file) noexcept : file_(file) {}
+    explicit basic_arena_writer(int file) noexcept : file_(file) {}
 
     /// Copies the blocks of a message into shared memory and tells where they are. Where there is none to be had, they
     /// stay in the frame.
@@ -93,11 +95,13 @@ private:
     mapping memory_;
     std::deque<room> taken_;
 };
+using arena_writer = basic_arena_writer<>;
 
 /// The reading side. For one thread.
-class arena_reader {
+template <class = void>
+class basic_arena_reader {
 public:
-    explicit arena_reader(int file) noexcept : file_(file) {}
+    explicit basic_arena_reader(int file) noexcept : file_(file) {}
 
     /// The memory up to `end`, as far as it is there. What an earlier call gave is of no use any more.
     bytes_view up_to(std::size_t end) {
@@ -109,5 +113,6 @@ private:
     int file_; // the channel's
     mapping memory_;
 };
+using arena_reader = basic_arena_reader<>;
 
 } // namespace joblot::detail

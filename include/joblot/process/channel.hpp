@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Frames over a socket pair, with shared memory beside it for large blocks. Both sides use it: the one that owns a
 // worker and the worker.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/error.hpp>
@@ -34,13 +35,14 @@ public:
 };
 
 /// What `channel` reads and writes: one socket, and a shared file in each direction. For one thread at a time.
-class channel {
+template <class = void>
+class basic_channel {
 public:
-    channel(descriptor socket, descriptor outbox, descriptor inbox)
+    basic_channel(descriptor socket, descriptor outbox, descriptor inbox)
         : socket_(std::move(socket)), outbox_(std::move(outbox)), inbox_(std::move(inbox)), writer_(outbox_.get()),
           reader_(inbox_.get()) {}
-    channel(const channel&) = delete;
-    channel& operator=(const channel&) = delete;
+    basic_channel(const basic_channel&) = delete;
+    basic_channel& operator=(const basic_channel&) = delete;
 
     void close() noexcept {
         socket_.close();
@@ -204,5 +206,6 @@ private:
     std::vector<bytes_view> blocks_;
     std::vector<descriptor> images_;
 };
+using channel = basic_channel<>;
 
 } // namespace joblot::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Drives one worker process for one call: claims batches, sends them, takes results, and knows what to do when the
 // worker dies, takes too long, or is not wanted any more. Each runs on a thread of its own.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/dispatch/remote_batches.hpp>
@@ -23,17 +24,18 @@
 
 namespace joblot::detail {
 
-class process_driver {
+template <class = void>
+class basic_process_driver {
     using clock = std::chrono::steady_clock;
 
 public:
-    process_driver(job& j, const process_options& o, int id, int siblings)
+    basic_process_driver(job& j, const process_options& o, int id, int siblings)
         : job_(j), options_(o), id_(id), siblings_(siblings),
           batches_(j, o.forked ? code_location{} : j.remote_runner().location(), true) {}
 
-    process_driver(const process_driver&) = delete;
-    process_driver& operator=(const process_driver&) = delete;
-    ~process_driver() {
+    basic_process_driver(const basic_process_driver&) = delete;
+    basic_process_driver& operator=(const basic_process_driver&) = delete;
+    ~basic_process_driver() {
         if (worker_ && !options_.forked) worker_pool::instance().discard_now(take_worker()); // left by an exception
     }
 
@@ -373,5 +375,6 @@ private:
     std::unique_ptr<worker_process> worker_;
     std::atomic<bool> ended_by_us_{false}; // set by heed_limits; relaxed: read after the process has ended
 };
+using process_driver = basic_process_driver<>;
 
 } // namespace joblot::detail

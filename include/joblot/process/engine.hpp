@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Runs a job on worker processes: a driver for each, on a thread of its own.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/backend/process_options.hpp>
@@ -16,7 +17,8 @@
 
 namespace joblot::detail {
 
-inline void drive(job& j, process_driver& driver) noexcept {
+template <class = void>
+void drive(job& j, process_driver& driver) noexcept {
     try {
         driver.run();
     } catch (...) {
@@ -24,7 +26,8 @@ inline void drive(job& j, process_driver& driver) noexcept {
     }
 }
 
-inline void drive_all(job& j, std::deque<process_driver>& drivers) {
+template <class = void>
+void drive_all(job& j, std::deque<process_driver>& drivers) {
     std::vector<std::jthread> threads;
     const scope* const here = current_scope;
     try {
@@ -40,7 +43,8 @@ inline void drive_all(job& j, std::deque<process_driver>& drivers) {
 }
 
 /// @throws what keeps the job from worker processes.
-inline void check_processes_possible(const job& j, const process_options& o) {
+template <class = void>
+void check_processes_possible(const job& j, const process_options& o) {
     j.check_results_travel();
     if (process_level() >= deepest_level)
         throw backend_error("joblot: worker processes are nested " + std::to_string(deepest_level) +
@@ -52,7 +56,8 @@ inline void check_processes_possible(const job& j, const process_options& o) {
 }
 
 /// The whole of `backend::run` for worker processes.
-inline void run_on_processes(job& j, const process_options& o) {
+template <class = void>
+void run_on_processes(job& j, const process_options& o) {
     check_processes_possible(j, o);
     const int workers = static_cast<int>(std::min(static_cast<std::size_t>(j.n_jobs()), j.tasks_left()));
     if (workers == 0) return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A worker that is forked off: it has all that its parent had at that moment, closures and inputs included.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/process/worker_main.hpp>
@@ -19,7 +20,8 @@
 namespace joblot::detail {
 
 /// In the child: connects stdout and stderr with the owner, and lets go of what is the owner's.
-inline void enter_forked_worker(worker_ends& ends, const worker_config& config, pid_t owner) {
+template <class = void>
+void enter_forked_worker(worker_ends& ends, const worker_config& config, pid_t owner) {
     end_with_owner(owner);
     leave_interrupts_to_owner();
     ::__fpurge(stdout); // what the owner had not written yet is for the owner to write

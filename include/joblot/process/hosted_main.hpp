@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The program as a child of a Dask worker, where dask/worker_shim/joblot_shim.py starts it: the same loop as that of a
 // worker process, but everything goes through the socket, as frames arrive from a network.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/process/worker_main.hpp>
@@ -16,7 +17,8 @@ inline constexpr const char* hosted_argument = "--joblot-hosted=";
 inline constexpr int not_our_code = 78;
 
 /// If this program was started by a Dask worker, serves it, and never returns.
-inline void be_hosted_if_asked(int argc, char** argv) {
+template <class = void>
+void be_hosted_if_asked(int argc, char** argv) {
     if (!belongs_to_owner(argc, argv, hosted_argument)) return;
     {
         worker_loop loop(take_inherited(worker_socket), take_inherited(worker_board), descriptor(), descriptor());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Passes on what a worker writes to stdout or stderr: whole lines, and keeps the last of it.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/progress/stderr_sink.hpp>
@@ -18,14 +19,15 @@
 namespace joblot::detail {
 
 /// Reads a worker's pipe. For one thread at a time.
-class line_relay {
+template <class = void>
+class basic_line_relay {
 public:
     static constexpr std::size_t longest_line = 64U << 10; ///< longer ones are passed on in pieces
     static constexpr std::size_t tail_size = 4096;
 
     /// @param pipe The reading end; must not block.
     /// @param to   The descriptor of this process that lines go to.
-    line_relay(descriptor pipe, int to) noexcept : pipe_(std::move(pipe)), to_(to) {}
+    basic_line_relay(descriptor pipe, int to) noexcept : pipe_(std::move(pipe)), to_(to) {}
 
     /// What to wait for, or -1 when the other end is closed.
     [[nodiscard]] int pipe() const noexcept { return pipe_.get(); }
@@ -88,5 +90,6 @@ private:
     std::string pending_; // a line that has not ended yet
     std::string tail_;
 };
+using line_relay = basic_line_relay<>;
 
 } // namespace joblot::detail

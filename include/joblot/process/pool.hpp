@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The process's worker processes: leased for a call, kept for the next one, ended when nobody has needed them for long.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/process/spawn.hpp>
@@ -30,14 +31,15 @@ namespace joblot::detail {
 
 /// One for each process. A thread of its own, the keeper, starts workers, since they are to end with the thread that
 /// started them (PR_SET_PDEATHSIG), and looks after those that nobody has leased.
-class worker_pool {
+template <class = void>
+class basic_worker_pool {
     using clock = std::chrono::steady_clock;
 
 public:
     static constexpr std::chrono::seconds grace{2}; ///< for a worker that was told to end
 
-    static worker_pool& instance() {
-        worker_pool* pool = current().load(std::memory_order_acquire);
+    static basic_worker_pool& instance() {
+        basic_worker_pool* pool = current().load(std::memory_order_acquire);
         return pool ? *pool : create();
     }
 
@@ -102,7 +104,7 @@ private:
         bool done = false;
     };
 
-    worker_pool() : bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), events_(::epoll_create1(EPOLL_CLOEXEC)) {
+    basic_worker_pool() : bell_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), events_(::epoll_create1(EPOLL_CLOEXEC)) {
         if (!bell_) cannot_start("eventfd", errno);
         if (!events_) cannot_start("epoll_create1", errno);
         epoll_event ring{};
@@ -112,32 +114,33 @@ private:
 
     // --- one instance for each process
 
-    static std::atomic<worker_pool*>& current() noexcept {
-        static constinit std::atomic<worker_pool*> pool{nullptr};
+    static std::atomic<basic_worker_pool*>& current() noexcept {
+        static constinit std::atomic<basic_worker_pool*> pool{nullptr};
         return pool;
     }
 
-    static worker_pool& create() {
-        auto fresh = std::unique_ptr<worker_pool>(new worker_pool);
-        worker_pool* found = nullptr;
+    static basic_worker_pool& create() {
+        auto fresh = std::unique_ptr<basic_worker_pool>(new basic_worker_pool);
+        basic_worker_pool* found = nullptr;
         if (!current().compare_exchange_strong(found, fresh.get(), std::memory_order_acq_rel)) return *found;
-        worker_pool& pool = *fresh.release(); // never destroyed: static destructors make calls too
+        basic_worker_pool& pool = *fresh.release(); // never destroyed: static destructors make calls too
         image_forgetters::add([](std::uint64_t id) {
-            if (worker_pool* p = current().load(std::memory_order_acquire)) p->forget_image(id);
+            if (basic_worker_pool* p = current().load(std::memory_order_acquire)) p->forget_image(id);
         });
         static std::atomic<bool> registered{false};
         if (!registered.exchange(true)) {
             std::atexit([] {
-                if (worker_pool* p = current().load(std::memory_order_acquire)) p->shut_down();
+                if (basic_worker_pool* p = current().load(std::memory_order_acquire)) p->shut_down();
             });
-            ::pthread_atfork([] { at_fork(&worker_pool::lock_for_fork); },
-                             [] { at_fork(&worker_pool::unlock_after_fork); }, [] { at_fork(&worker_pool::abandon); });
+            ::pthread_atfork([] { at_fork(&basic_worker_pool::lock_for_fork); },
+                             [] { at_fork(&basic_worker_pool::unlock_after_fork); },
+                             [] { at_fork(&basic_worker_pool::abandon); });
         }
         return pool;
     }
 
-    static void at_fork(void (worker_pool::*action)()) {
-        if (worker_pool* pool = current().load(std::memory_order_acquire)) (pool->*action)();
+    static void at_fork(void (basic_worker_pool::*action)()) {
+        if (basic_worker_pool* pool = current().load(std::memory_order_acquire)) (pool->*action)();
     }
     void lock_for_fork() { mutex_.lock(); }
     void unlock_after_fork() { mutex_.unlock(); }
@@ -145,7 +148,7 @@ private:
     /// In a child process: the workers are the parent's. Their connections are closed, or they would not notice its
     /// end.
     void abandon() {
-        static constinit worker_pool* inherited = nullptr; // keeps what was inherited within reach: it is no leak
+        static constinit basic_worker_pool* inherited = nullptr; // keeps what was inherited within reach: it is no leak
         mutex_.unlock();
         line_relay::begin_in_child();
         for (worker_process* worker : all_) worker->abandon();
@@ -350,7 +353,8 @@ private:
     descriptor bell_;   // wakes the keeper
     descriptor events_; // what the keeper waits for
     std::thread keeper_;
-    worker_pool* inherited_before_ = nullptr; // see abandon
+    basic_worker_pool* inherited_before_ = nullptr; // see abandon
 };
+using worker_pool = basic_worker_pool<>;
 
 } // namespace joblot::detail

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Starts the program's own executable once more, as a worker.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/cpu_count.hpp>
@@ -24,10 +25,11 @@
 namespace joblot::detail {
 
 /// The environment of a worker: that of this process, and how many threads OpenMP and its kin may start in it.
-class worker_environment {
+template <class = void>
+class basic_worker_environment {
 public:
     /// @param inner_threads If set, for all of them; else `fair` for those that the environment says nothing of.
-    worker_environment(std::optional<int> inner_threads, int fair) {
+    basic_worker_environment(std::optional<int> inner_threads, int fair) {
         constexpr std::array names{"OMP_NUM_THREADS",       "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                                    "BLIS_NUM_THREADS",      "NUMEXPR_NUM_THREADS",  "NUMBA_NUM_THREADS",
                                    "VECLIB_MAXIMUM_THREADS"};
@@ -50,17 +52,19 @@ private:
     std::vector<std::string> own_;
     std::vector<char*> pointers_;
 };
+using worker_environment = basic_worker_environment<>;
 
 /// posix_spawn's lists, freed with their owner.
-class spawn_plan {
+template <class = void>
+class basic_spawn_plan {
 public:
-    spawn_plan() {
+    basic_spawn_plan() {
         ::posix_spawn_file_actions_init(&actions_);
         ::posix_spawnattr_init(&attributes_);
     }
-    spawn_plan(const spawn_plan&) = delete;
-    spawn_plan& operator=(const spawn_plan&) = delete;
-    ~spawn_plan() {
+    basic_spawn_plan(const basic_spawn_plan&) = delete;
+    basic_spawn_plan& operator=(const basic_spawn_plan&) = delete;
+    ~basic_spawn_plan() {
         ::posix_spawn_file_actions_destroy(&actions_);
         ::posix_spawnattr_destroy(&attributes_);
     }
@@ -94,10 +98,12 @@ private:
     posix_spawnattr_t attributes_;
     std::vector<descriptor> moved_;
 };
+using spawn_plan = basic_spawn_plan<>;
 
 /// Starts a worker. It is not known yet whether it will come up. @throws backend_error.
 /// @param siblings How many workers share the machine's CPUs.
-inline std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {
+template <class = void>
+std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {
     worker_ends ends;
     spawn_plan plan;
     plan.no_input();

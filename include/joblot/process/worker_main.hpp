@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a worker process does: it takes batches from its socket and gives results, until its owner is gone.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/process/channel.hpp>
@@ -27,9 +28,10 @@
 namespace joblot::detail {
 
 /// Sends results over a channel; what tasks wrote to stdout goes out before them.
-class channel_sink final : public results_sink {
+template <class = void>
+class basic_channel_sink final : public results_sink {
 public:
-    channel_sink(channel& link, task_board& board) noexcept : link_(link), board_(board) {}
+    basic_channel_sink(channel& link, task_board& board) noexcept : link_(link), board_(board) {}
 
     void send_results(const outgoing& message) override {
         std::fflush(stdout);
@@ -64,13 +66,15 @@ private:
     task_board& board_;
     std::uint64_t sent_ = 0;
 };
+using channel_sink = basic_channel_sink<>;
 
 /// The broadcast values that a worker was given.
-class image_store {
+template <class = void>
+class basic_image_store {
 public:
-    image_store() : find_([this](std::uint64_t id) { return find(id); }) {}
-    image_store(const image_store&) = delete;
-    image_store& operator=(const image_store&) = delete;
+    basic_image_store() : find_([this](std::uint64_t id) { return find(id); }) {}
+    basic_image_store(const basic_image_store&) = delete;
+    basic_image_store& operator=(const basic_image_store&) = delete;
 
     void add(std::uint64_t id, descriptor file) { images_.push_back(std::make_shared<segment>(id, std::move(file))); }
     void forget(std::uint64_t id) {
@@ -92,10 +96,12 @@ private:
     std::vector<std::shared_ptr<segment>> images_;
     decoder::image_finder find_;
 };
+using image_store = basic_image_store<>;
 
 /// Ctrl-C reaches the whole process group, but what it means is the owner's to say. A handler, as other programs that
 /// tasks may start would inherit it if the signal were ignored.
-inline void leave_interrupts_to_owner() noexcept {
+template <class = void>
+void leave_interrupts_to_owner() noexcept {
     struct sigaction nothing{};
     nothing.sa_handler = [](int) {};
     nothing.sa_flags = SA_RESTART;
@@ -107,12 +113,14 @@ inline void leave_interrupts_to_owner() noexcept {
 }
 
 /// The process ends with its owner, however that ends.
-inline void end_with_owner(pid_t owner) noexcept {
+template <class = void>
+void end_with_owner(pid_t owner) noexcept {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != owner) ::_exit(1); // it has died already
 }
 
-inline void limit_memory(std::uint64_t bytes) noexcept {
+template <class = void>
+void limit_memory(std::uint64_t bytes) noexcept {
     if (bytes == 0) return;
     // Of its own: not of what it shares, or only has mapped from files.
     rlimit limit{};
@@ -123,7 +131,8 @@ inline void limit_memory(std::uint64_t bytes) noexcept {
 
 /// Runs `worker_init`, if there is one, and tells the owner who the worker is, and whether that went well.
 /// @return Whether it did.
-inline bool greet(channel& link, void (*init)()) {
+template <class = void>
+bool greet(channel& link, void (*init)()) {
     outgoing hello;
     hello.put(worker_hello{});
     worker_hello content{.version = protocol_version, .pid = ::getpid(), .build = main_module().id};
@@ -142,10 +151,11 @@ inline bool greet(channel& link, void (*init)()) {
 }
 
 /// The loop of a worker.
-class worker_loop {
+template <class = void>
+class basic_worker_loop {
 public:
     /// @param outbox, inbox Shared memory for what it sends and receives; without, all of it goes through the socket.
-    worker_loop(descriptor socket, descriptor board, descriptor outbox, descriptor inbox)
+    basic_worker_loop(descriptor socket, descriptor board, descriptor outbox, descriptor inbox)
         : link_(std::move(socket), std::move(outbox), std::move(inbox)), board_file_(std::move(board)),
           board_memory_(board_file_.get(), sizeof(task_board), true),
           board_(std::launder(reinterpret_cast<task_board*>(board_memory_.data()))), sink_(link_, *board_) {
@@ -206,15 +216,18 @@ private:
     channel_sink sink_;
     image_store images_;
 };
+using worker_loop = basic_worker_loop<>;
 
 /// A descriptor that this process was started with. Not for programs that tasks start.
-inline descriptor take_inherited(int number) noexcept {
+template <class = void>
+descriptor take_inherited(int number) noexcept {
     ::fcntl(number, F_SETFD, FD_CLOEXEC);
     return descriptor(number);
 }
 
 /// Whether the program was started with `mark` and a process number; if so, it belongs to that process from now on.
-inline bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexcept {
+template <class = void>
+bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexcept {
     if (argc < 2 || !argv[1] || !std::string_view(argv[1]).starts_with(mark)) return false;
     end_with_owner(static_cast<pid_t>(std::atol(argv[1] + mark.size())));
     leave_interrupts_to_owner();
@@ -223,7 +236,8 @@ inline bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexc
 }
 
 /// If this program was started as a worker, is one, and never returns.
-inline void be_worker_if_asked(int argc, char** argv) {
+template <class = void>
+void be_worker_if_asked(int argc, char** argv) {
     if (!belongs_to_owner(argc, argv, worker_argument)) return;
     {
         worker_loop loop(take_inherited(worker_socket), take_inherited(worker_board), take_inherited(worker_outbox),

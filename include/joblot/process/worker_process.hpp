@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A worker process as its owner sees it: started, spoken to, listened to, ended.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/error.hpp>
@@ -33,7 +34,8 @@
 
 namespace joblot::detail {
 
-[[noreturn, gnu::cold]] inline void cannot_start(const char* step, int error) {
+template <class = void>
+[[noreturn, gnu::cold]] void cannot_start(const char* step, int error) {
     std::string text = "joblot: a worker process cannot be started: " + std::string(step) + ": " + std::strerror(error);
     if (error == EAGAIN) text += " (the limit of processes, `ulimit -u`, or of the container is reached?)";
     if (error == EMFILE || error == ENFILE) text += " (the limit of open files, `ulimit -n`, is reached)";
@@ -41,12 +43,13 @@ namespace joblot::detail {
 }
 
 /// The descriptors of both ends of a worker's connections.
-struct worker_ends {
+template <class = void>
+struct basic_worker_ends {
     descriptor socket[2], out[2], err[2]; // 0: the owner's, 1: the worker's
     descriptor board, inbox, outbox;      // of the worker; both map them
     mapping board_memory;                 // made, and the board in it, before the worker can look at it
 
-    worker_ends() {
+    basic_worker_ends() {
         int pair[2];
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) cannot_start("socketpair", errno);
         socket[0] = descriptor(pair[0]);
@@ -76,20 +79,22 @@ private:
         return file;
     }
 };
+using worker_ends = basic_worker_ends<>;
 
 /// For the thread that has leased it, but for `end_by_force`.
-class worker_process {
+template <class = void>
+class basic_worker_process {
 public:
     /// Takes over a process that was just started.
-    worker_process(pid_t pid, worker_ends ends, const worker_config& config)
+    basic_worker_process(pid_t pid, worker_ends ends, const worker_config& config)
         : pid_(pid), config_(config), link_(std::move(ends.socket[0]), std::move(ends.inbox), std::move(ends.outbox)),
           out_(std::move(ends.out[0]), STDOUT_FILENO), err_(std::move(ends.err[0]), STDERR_FILENO),
           board_memory_(std::move(ends.board_memory)),
           board_(std::launder(reinterpret_cast<task_board*>(board_memory_.data()))),
           death_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
-    worker_process(const worker_process&) = delete;
-    worker_process& operator=(const worker_process&) = delete;
-    ~worker_process() {
+    basic_worker_process(const basic_worker_process&) = delete;
+    basic_worker_process& operator=(const basic_worker_process&) = delete;
+    ~basic_worker_process() {
         if (!end_) {
             end_by_force();
             reap();
@@ -194,5 +199,6 @@ private:
     std::mutex ending_; // guards end_, and the number from being used after it is free
     std::optional<process_end> end_;
 };
+using worker_process = basic_worker_process<>;
 
 } // namespace joblot::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Runs the tasks of a request in a worker and gives their results, some at a time. Where the messages come from and go
 // to is somebody else's matter: a process of this machine, or one under a cluster's worker.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/dispatch/inner_threads.hpp>
@@ -37,14 +38,16 @@ protected:
 
 /// Collects the results of one request and hands them on: large ones at once, as what they refer to goes away; where a
 /// reader waits for each, one by one; else together, those of slow tasks as they come.
-class results_writer final : public result_listener {
+template <class = void>
+class basic_results_writer final : public result_listener {
     using clock = task_context::clock;
 
 public:
     static constexpr std::chrono::milliseconds longest_wait{5};
     static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
 
-    results_writer(results_sink& sink, const run_request& request) : sink_(sink), one_by_one_(request.one_by_one) {
+    basic_results_writer(results_sink& sink, const run_request& request)
+        : sink_(sink), one_by_one_(request.one_by_one) {
         head_.sequence = request.sequence;
         begin_message();
     }
@@ -125,11 +128,13 @@ private:
     const clock::time_point began_ = clock::now();
     clock::time_point last_sent_{};
 };
+using results_writer = basic_results_writer<>;
 
 /// While it lives, the thread's `this_task` and settings are those of a worker's tasks.
-class worker_seat {
+template <class = void>
+class basic_worker_seat {
 public:
-    worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
+    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
         : board_(board), inside_(scope{.n_jobs = 1,
                                        .inner_max_num_threads = inner_threads,
                                        .in_task = true,
@@ -140,12 +145,12 @@ public:
         context_.worker_id = id;
         context_.limit = &board.limit;
     }
-    ~worker_seat() {
+    ~basic_worker_seat() {
         current_task = outer_task_;
         current_scope = outer_scope_;
     }
-    worker_seat(const worker_seat&) = delete;
-    worker_seat& operator=(const worker_seat&) = delete;
+    basic_worker_seat(const basic_worker_seat&) = delete;
+    basic_worker_seat& operator=(const basic_worker_seat&) = delete;
 
     /// Says on the board that task `index` runs now. False when it must not start any more.
     bool start(std::uint64_t index, std::int64_t timeout) {
@@ -172,6 +177,7 @@ private:
     task_context* outer_task_;
     const scope* outer_scope_;
 };
+using worker_seat = basic_worker_seat<>;
 
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
 /// @param run_one Runs task k of the request: writes its result, or throws.
@@ -207,8 +213,8 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
 
 /// Runs a request that came as a message.
 /// @param find Gives the shared memory of a broadcast value. @throws serialization_error where the message is broken.
-inline void run_request_message(incoming message, const decoder::image_finder& find, task_board& board,
-                                results_sink& sink) {
+template <class = void>
+void run_request_message(incoming message, const decoder::image_finder& find, task_board& board, results_sink& sink) {
     const auto request = message.get<run_request>("the head of a batch");
     const runner_entry& runner = runner_entry::at(request.runner);
     if (request.count > message.remaining() / sizeof(part_header))

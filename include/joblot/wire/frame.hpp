@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Messages as frames of a byte stream: what is written before a message's bytes, and a reader that takes the stream in
 // pieces of any size. No input or output happens here.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/wire/parcel.hpp>
@@ -54,9 +55,11 @@ struct block_place {
 };
 
 /// The pieces that a message consists of on the wire, in order; they refer to `head`, `table` and the message.
-class frame_pieces {
+template <class = void>
+class basic_frame_pieces {
 public:
-    frame_pieces(frame_kind kind, const outgoing& message, std::span<const block_place> places, std::size_t images) {
+    basic_frame_pieces(frame_kind kind, const outgoing& message, std::span<const block_place> places,
+                       std::size_t images) {
         head_.kind = kind;
         head_.stream_size = message.stream.size();
         head_.block_count = places.size();
@@ -68,8 +71,8 @@ public:
             if (places[i].offset == block_place::in_frame) add(message.blocks[i]);
         }
     }
-    frame_pieces(const frame_pieces&) = delete;
-    frame_pieces& operator=(const frame_pieces&) = delete;
+    basic_frame_pieces(const basic_frame_pieces&) = delete;
+    basic_frame_pieces& operator=(const basic_frame_pieces&) = delete;
 
     [[nodiscard]] std::span<const bytes_view> pieces() const noexcept { return pieces_; }
 
@@ -85,9 +88,11 @@ private:
     frame_head head_;
     std::vector<bytes_view> pieces_;
 };
+using frame_pieces = basic_frame_pieces<>;
 
 /// Memory for a frame's content: aligned, not initialised, and kept from one frame to the next.
-class frame_buffer {
+template <class = void>
+class basic_frame_buffer {
 public:
     [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
@@ -114,10 +119,12 @@ private:
     storage data_;
     std::size_t capacity_ = 0;
 };
+using frame_buffer = basic_frame_buffer<>;
 
 /// Puts frames together from the bytes of a stream. What the other side announces is checked before it is used, and
 /// memory is taken as bytes arrive, not as they are announced.
-class frame_reader {
+template <class = void>
+class basic_frame_reader {
 public:
     static constexpr std::uint64_t most_blocks = 1U << 20;
     static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 46;
@@ -242,5 +249,6 @@ private:
     std::size_t have_ = 0;                    // bytes of the head, or of the body
     std::size_t wanted_ = sizeof(frame_head); // up to the end of the stage
 };
+using frame_reader = basic_frame_reader<>;
 
 } // namespace joblot::detail

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Exceptions between processes: standard ones, joblot's own and registered ones come back as what they were.
+// Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/error.hpp>
@@ -168,10 +169,11 @@ exception_codec codec_by_code() {
 }
 
 /// The process's table of exception types. Entries are added, never removed. Thread-safe.
-class exception_table {
+template <class = void>
+class basic_exception_table {
 public:
-    static exception_table& instance() {
-        static auto* const table = new exception_table; // never destroyed: used by static destructors
+    static basic_exception_table& instance() {
+        static auto* const table = new basic_exception_table; // never destroyed: used by static destructors
         return *table;
     }
 
@@ -193,7 +195,7 @@ public:
     }
 
 private:
-    exception_table()
+    basic_exception_table()
         : codecs_{
               codec_by_text<std::exception>(),
               codec_by_text<std::bad_exception>(),
@@ -236,6 +238,7 @@ private:
 
     std::vector<exception_codec> codecs_; // guarded by table_mutex
 };
+using exception_table = basic_exception_table<>;
 
 /// `mangled` in the form that people write.
 inline std::string readable_type(const char* mangled) {
@@ -259,7 +262,8 @@ inline std::pair<std::string, std::string> describe_current_exception() {
 }
 
 /// Writes an exception: its type's name, and either what it is made of, or what can be said of it.
-inline void encode_exception(encoder& to, const std::exception_ptr& error) {
+template <class = void>
+void encode_exception(encoder& to, const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
     } catch (...) {
@@ -278,7 +282,8 @@ inline void encode_exception(encoder& to, const std::exception_ptr& error) {
 }
 
 /// Reads an exception. @param worker Where it was thrown, for those that cannot be rebuilt.
-inline std::exception_ptr decode_exception(decoder& from, const std::string& worker) {
+template <class = void>
+std::exception_ptr decode_exception(decoder& from, const std::string& worker) {
     const auto key = decode<std::string>(from);
     const auto name = decode<std::string>(from);
     const auto text = decode<std::string>(from);
