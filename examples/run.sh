@@ -65,7 +65,8 @@ say "distributed_backend_simple: the loop of parallel_simple, on a Dask cluster 
 if [ ! -x "$build/bin/distributed_backend_simple" ]; then
     echo "NOT RUN: it was not built, as Boost's headers (1.81 or newer) or nlohmann_json are missing."
 elif ! python=$(find_dask); then
-    echo "NOT RUN: there is no Python with Dask, and none could be made (python3-venv and PyPI are needed; see $build.dask.log)."
+    echo "NOT RUN: there is no Python with Dask, and none could be made (it needs python3-venv and PyPI;" \
+        "see $build.dask.log)."
 else
     export JOBLOT_PYTHON=$python
     show "$build/bin/distributed_backend_simple"
