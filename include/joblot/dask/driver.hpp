@@ -6,10 +6,10 @@
 #include <joblot/dask/batch_payload.hpp>
 #include <joblot/dask/images.hpp>
 #include <joblot/dask/inbox.hpp>
-#include <joblot/dask/placement.hpp>
 #include <joblot/dask/program.hpp>
 #include <joblot/dask/session.hpp>
 #include <joblot/dask/task_key.hpp>
+#include <joblot/dask/workforce.hpp>
 #include <joblot/dispatch/remote_batches.hpp>
 
 #include <algorithm>
@@ -20,7 +20,6 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,7 +50,8 @@ class call_driver {
 public:
     call_driver(job& j, std::shared_ptr<session> cluster, call_options options)
         : job_(j), cluster_(std::move(cluster)), options_(std::move(options)),
-          batches_(j, j.remote_runner().location(), false) {}
+          batches_(j, j.remote_runner().location(), false),
+          workforce_(options_.max_concurrency, options_.wait_for_workers) {}
 
     call_driver(const call_driver&) = delete;
     call_driver& operator=(const call_driver&) = delete;
@@ -125,8 +125,8 @@ private:
     /// Until the cluster can do with another batch. False when none is wanted any more.
     bool wait_for_room(worker& seat) {
         std::unique_lock lock(mutex_);
-        room_.wait(lock, [&] { return flying_.size() < capacity_ || job_.is_halted(); });
-        seat.sizer().workers_are(sharers_);
+        room_.wait(lock, [&] { return flying_.size() < workforce_.capacity() || job_.is_halted(); });
+        seat.sizer().workers_are(static_cast<std::size_t>(workforce_.sharers()));
         for (const auto& [tasks, took] : measures_) seat.sizer().measured(tasks, took);
         measures_.clear();
         return true; // the job itself knows whether it is over
@@ -149,7 +149,11 @@ private:
         }
         batches_.settle(f.batch, seat);
         const std::lock_guard lock(mutex_);
-        if (f.batch.took().count() > 0) measures_.emplace_back(f.batch.of().size(), f.batch.took() + f.transport);
+        const std::chrono::nanoseconds took = f.batch.took();
+        if (took.count() > 0) {
+            measures_.emplace_back(f.batch.of().size(), took + f.transport);
+            workforce_.batch_took(took);
+        }
         room_.notify_one();
     }
 
@@ -204,13 +208,13 @@ private:
                 order.environment[std::string(name) + "_NUM_THREADS"] = std::to_string(*inner);
         }
         const std::lock_guard lock(mutex_);
-        order.places = placement_.first_numbers();
+        order.places = workforce_.places().first_numbers();
         return order;
     }
     /// The id of tasks on a worker that is not known yet.
     [[nodiscard]] int unknown_worker() {
         const std::lock_guard lock(mutex_);
-        return placement_.beyond();
+        return workforce_.places().beyond();
     }
 
     // --- the caller's thread
@@ -364,29 +368,19 @@ private:
     void note_workers() {
         const std::map<std::string, int> there = options_.workers();
         const std::lock_guard lock(mutex_);
-        placement_.update(there);
-        const int threads = placement_.threads();
-        if (threads > 0) {
-            deserted_since_.reset();
-        } else if (!deserted_since_) {
-            deserted_since_ = clock::now();
-        } else if (clock::now() - *deserted_since_ >= options_.wait_for_workers) {
+        workforce_.update(there, clock::now());
+        if (workforce_.given_up(clock::now()))
             throw backend_error("joblot: the Dask cluster at " + cluster_->scheduler().text() +
                                 " has had no worker for " + std::to_string(options_.wait_for_workers.count()) +
                                 " ms; start some, or give dask::backend a longer wait_for_workers_timeout");
-        }
-        const int most = options_.max_concurrency.value_or(std::numeric_limits<int>::max());
-        capacity_ = static_cast<std::size_t>(std::clamp(2 * threads, 1, most));
-        const int sharers = std::clamp(threads, 1, most);
-        sharers_ = static_cast<std::size_t>(sharers);
-        job_.workers_are(sharers);
+        job_.workers_are(workforce_.sharers());
         room_.notify_one();
     }
 
     /// How long to wait at most before the workers are looked at again, whatever happens.
     [[nodiscard]] std::chrono::nanoseconds patience() {
         const std::lock_guard lock(mutex_);
-        return deserted_since_ ? std::chrono::milliseconds(100) : std::chrono::seconds(1);
+        return workforce_.deserted() ? std::chrono::milliseconds(100) : std::chrono::seconds(1);
     }
 
     job& job_;
@@ -402,11 +396,8 @@ private:
     std::condition_variable room_; // for the claiming thread
     std::unordered_map<std::string, flight> flying_;
     bool claiming_ = true;
-    placement placement_;
-    std::size_t capacity_ = 1;                                               // batches on the cluster at once
-    std::size_t sharers_ = 1;                                                // threads that share the tasks
+    workforce workforce_;
     std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> measures_; // batches that have ended: tasks, duration
-    std::optional<clock::time_point> deserted_since_;
 };
 
 } // namespace joblot::dask::engine
