@@ -38,8 +38,8 @@ public:
     /// What clients connect to instead.
     std::string address() const { return "tcp://127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()); }
 
-    /// Ends, without ceremony, the connection that next has a piece of at least `least` bytes in one direction, after
-    /// half of that piece.
+    /// From now on ends, without ceremony, each connection that has a piece of at least `least` bytes in one direction,
+    /// after half of that piece. 0: no more.
     void cut(direction which, std::size_t least) { least_[static_cast<std::size_t>(which)] = least; }
     /// Whether that has happened.
     bool has_cut() const { return cuts_ > 0; }
@@ -76,10 +76,8 @@ private:
     }
 
     void forward(const std::shared_ptr<connection>& both, direction which, std::size_t size) {
-        std::atomic<std::size_t>& least = least_[static_cast<std::size_t>(which)];
-        const std::size_t limit = least;
+        const std::size_t limit = least_[static_cast<std::size_t>(which)];
         const bool last = limit != 0 && size >= limit;
-        if (last) least = 0;
         tcp::socket& to = which == direction::to_scheduler ? both->scheduler : both->client;
         boost::asio::async_write(
             to, boost::asio::buffer(both->pieces[static_cast<std::size_t>(which)], last ? size / 2 : size),

@@ -201,6 +201,7 @@ TEST_CASE("a connection that is cut in mid-frame ends the call, and the cluster 
     support::publish(dir.file("go"), "");
     CHECK_THROWS_AS(call.get(), joblot::backend_error);
     CHECK(relay.has_cut());
+    relay.cut(direction, 0);
     support::check_clean(cluster);
     CHECK(works(relay.address()));
 }

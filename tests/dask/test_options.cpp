@@ -60,7 +60,8 @@ TEST_CASE("workers: tasks run on those only, by name or by address", "[options]"
     by_name.workers = {"worker-2"};
     CHECK(workers_used(by_name) == std::set<int>{shared_cluster().worker(2).pid()});
     joblot::dask::backend by_address = on_cluster();
-    for (const auto& [address, worker] : shared_cluster().state().at("workers").items())
+    const nlohmann::json state = shared_cluster().state();
+    for (const auto& [address, worker] : state.at("workers").items())
         if (worker.at("name") == "worker-1") by_address.workers = {address};
     CHECK(workers_used(by_address) == std::set<int>{shared_cluster().worker(1).pid()});
     CHECK(workers_used(on_cluster()).size() == 2);

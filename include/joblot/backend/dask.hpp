@@ -140,7 +140,8 @@ private:
     [[nodiscard]] std::map<std::string, int> workers_of(const session_ptr& cluster) const {
         if (workers_.empty() || options_.tasks.allow_other_workers) return cluster->worker_threads();
         std::map<std::string, int> threads;
-        for (const auto& [address, facts] : cluster->identity().at("workers").items()) {
+        const nlohmann::json all = cluster->identity(); // by name: `items` refers to it
+        for (const auto& [address, facts] : all.at("workers").items()) {
             const auto is = [&](const char* what, const std::string& wanted) {
                 const auto found = facts.find(what);
                 return found != facts.end() && (found->is_string() ? *found == wanted : found->dump() == wanted);
