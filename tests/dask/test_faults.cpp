@@ -216,13 +216,14 @@ TEST_CASE("a scheduler that sends garbage is an error, not a crash", "[faults]")
 // Run by the next one, in a process of its own.
 TEST_CASE("doomed client", "[.doomed]") {
     const char* const address = std::getenv("JOBLOT_TEST_ADDRESS");
-    const char* const dir = std::getenv("JOBLOT_TEST_FOLDER");
-    REQUIRE((address && dir));
+    const char* const folder = std::getenv("JOBLOT_TEST_FOLDER");
+    REQUIRE((address && folder));
+    const std::string dir = folder;
     const auto table = joblot::broadcast(std::vector<double>(100'000, 1.0));
     Parallel({.backend = on(address), .batch_size = 1})(
         views::iota(0, n) | views::transform([&](int i) {
-            return delayed([](int me, const std::string& folder,
-                              const joblot::broadcasted<std::vector<double>>&) { return waits(me, folder); },
+            return delayed([](int me, const std::string& in,
+                              const joblot::broadcasted<std::vector<double>>&) { return waits(me, in); },
                            "doomed")(i, dir, table);
         }));
 }
