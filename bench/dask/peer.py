@@ -49,7 +49,8 @@ def cpu_seconds(process):
 def calls(p, client):
     """A function that calls f(i, *more) for all i and gives the list of results."""
     if p.peer == "map":
-        return lambda f, inputs, *more: client.gather(client.map(f, inputs, *([m] * len(inputs) for m in more), pure=False))
+        return lambda f, inputs, *more: client.gather(
+            client.map(f, inputs, *([m] * len(inputs) for m in more), pure=False))
     from joblib import Parallel, delayed
 
     def with_joblib(f, inputs, *more):
