@@ -67,8 +67,11 @@ public:
         message_writer writer;
         const encoded_message hello = writer.finish(handshake());
         doing_ = "shaking hands";
+        // One that does not like our certificate says so instead of its greeting, and then resets the connection if we
+        // have written; one that expects TLS where we use none waits for us.
+        if (peer_.tls) static_cast<void>(co_await read());
         co_await write(hello);
-        static_cast<void>(co_await read());
+        if (!peer_.tls) static_cast<void>(co_await read());
         doing_ = "talking";
         end_at(std::nullopt);
     }
@@ -221,6 +224,8 @@ private:
             text += " (is it no Dask scheduler?)";
         else if (in_handshake && ended_by_peer && !peer_.tls)
             text += " (does it want tls://, or is it no Dask scheduler?)";
+        else if (in_handshake && ended_by_peer && why.find("certificate") == std::string::npos)
+            text += " (does it accept the certificate of tls_options::certificate?)";
         throw comm_error(text, false);
     }
     [[nodiscard]] std::string in_words(const error_code& e) const {
