@@ -50,7 +50,7 @@ int rounds_on(const support::backend_case& backend) { return backend.costly ? 4 
 
 TEST_CASE("sixteen threads call at once, each with its own Parallel", "[concurrency][stress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::atomic<int> right{0};
     {
         std::vector<std::jthread> callers;

@@ -63,7 +63,7 @@ auto call(int n_jobs, int n, F f, batch_size_option batch = {}) {
 
 TEST_CASE("[J19] an exception arrives with its own type and content", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     CHECK_THROWS_AS(call(n_jobs, 3, [](int) { throw std::domain_error{"division by zero"}; }), std::domain_error);
     try {
         call(n_jobs, 5, [](int i) {
@@ -80,7 +80,7 @@ TEST_CASE("[J19] an exception arrives with its own type and content", "[errors]"
 
 TEST_CASE("what is thrown need not be an exception class", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     try {
         call(n_jobs, 20, [](int i) {
             if (i == 11) throw 42;
@@ -102,7 +102,7 @@ TEST_CASE("what is thrown need not be an exception class", "[errors]") {
 TEST_CASE("the exception is the same object that the task threw", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const std::exception_ptr original = std::make_exception_ptr(numbered{7});
     try {
         call(n_jobs, 10, [&original](int i) {
@@ -116,7 +116,7 @@ TEST_CASE("the exception is the same object that the task threw", "[errors]") {
 
 TEST_CASE("failed_task names index and label, by reference, by pointer and in catch (...)", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const auto fail_at_13 = [](int i) {
         if (i == 13) throw numbered{i};
         return i;
@@ -172,7 +172,7 @@ TEST_CASE("failed_task knows nothing about exceptions that did not come from a c
 
 TEST_CASE("[J20] an error late in the input is reported", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel({.n_jobs = n_jobs, .pre_dispatch = 16});
     const auto late = [](int i) {
         if (i == 7 || i == 29) throw numbered{i};
@@ -260,7 +260,7 @@ TEST_CASE("one worker stops exactly at the failing task", "[errors]") {
 
 TEST_CASE("[J25] the same object works after an error, and after any number of them", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel({.n_jobs = n_jobs});
     const auto maybe = [](int i, bool fail) {
         if (fail && i % 7 == 3) throw numbered{i};
@@ -278,7 +278,7 @@ TEST_CASE("[J25] the same object works after an error, and after any number of t
 TEST_CASE("[J26] with progress lines on, the task's own error comes out", "[errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int fails_at = GENERATE(0, 3);
     // verbose is high, but the lines go through a callback so that the test prints nothing itself
     const Parallel parallel({.n_jobs = n_jobs, .progress = [](const joblot::progress_event&) {}});
@@ -291,7 +291,7 @@ TEST_CASE("[J26] with progress lines on, the task's own error comes out", "[erro
 TEST_CASE("[J27] an error three calls deep arrives as itself, with the outer task's index", "[errors][nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel({.n_jobs = n_jobs});
     const auto inner = [&](int i) {
         if (i == 4) throw numbered{400};
@@ -318,7 +318,7 @@ TEST_CASE("[J27] an error three calls deep arrives as itself, with the outer tas
 TEST_CASE("a task may catch the error of a nested call and go on", "[errors][nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel({.n_jobs = n_jobs});
     const auto outer = [&](int i) {
         try {
@@ -335,7 +335,7 @@ TEST_CASE("a task may catch the error of a nested call and go on", "[errors][nes
 
 TEST_CASE("an error in the tuple form names its position", "[errors][tuple]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const auto fine = [] { return 1; };
     const auto broken = []() -> std::string { throw numbered{1}; };
     try {

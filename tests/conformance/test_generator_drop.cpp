@@ -36,7 +36,7 @@ TEST_CASE("[J34] a generator dropped after any number of results leaves nothing 
           "[generator][drop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const bool unordered = GENERATE(false, true);
     constexpr int n = 12;
     for (int k = 0; k <= n; ++k) {
@@ -68,7 +68,7 @@ TEST_CASE("[J34] a generator dropped after any number of results leaves nothing 
 TEST_CASE("dropping a generator tells the running tasks and waits for them", "[generator][drop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory && !backend.in_caller);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     support::overlap running;
     std::atomic<int> told{0};
     {
@@ -88,7 +88,7 @@ TEST_CASE("dropping a generator tells the running tasks and waits for them", "[g
 
 TEST_CASE("a generator that is never read can be destroyed at once, many times", "[generator][drop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     for (int round = 0; round < (backend.shared_memory ? 100 : 10); ++round) {
         auto dropped = parallel.generator(views::iota(0) | views::transform(delayed(identity)));
         auto also = parallel.generator_unordered(views::iota(0) | views::transform(delayed(identity)));
@@ -112,7 +112,7 @@ TEST_CASE("[J34] large results of a dropped generator are freed", "[generator][d
 TEST_CASE("a generator whose error was never read is dropped quietly", "[generator][drop][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     support::lifetime_check lifetime;
     std::atomic<bool> thrown{false};
     {
@@ -127,8 +127,8 @@ TEST_CASE("a generator whose error was never read is dropped quietly", "[generat
 
 TEST_CASE("generator_unordered yields each result once, with its index", "[generator][unordered]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
-    const int n = GENERATE(0, 1, 10, 1000);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
+    const int n = backend.fewer(GENERATE(0, 1, 10, 1000));
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{7});
     std::vector<int> seen(static_cast<std::size_t>(n));
     const auto boxed = [](int i) { return std::make_unique<int>(3 * i); };
@@ -189,7 +189,7 @@ TEST_CASE("[J40] whichever worker has the slow task, the others go on", "[genera
 
 TEST_CASE("generator_unordered of void tasks, and of an input that throws", "[generator][unordered][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     std::size_t sum = 0;
     for (auto&& done : parallel.generator_unordered(views::iota(0, 10) | views::transform(delayed([](int) {}))))
         sum += done.index;
@@ -208,7 +208,7 @@ TEST_CASE("generator_unordered of void tasks, and of an input that throws", "[ge
 
 TEST_CASE("generator_unordered rethrows a task's error", "[generator][unordered][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto task = [](int i) {
         if (i == 4) throw std::runtime_error{"four"};
         return i;

@@ -272,7 +272,7 @@ TEST_CASE("a guard inside of a task is in force for the task's own calls, and go
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
     const auto counting = std::make_shared<counting_backend>();
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto guarded = [&](int i) {
         if (i % 2 == 1) return effective_n_jobs(-1) != 7; // no guard was left behind on this thread
         const parallel_backend guard{object(counting)};

@@ -69,7 +69,7 @@ void fail_each(bool copies, Call call) {
 TEST_CASE("everything that a call makes is destroyed exactly once", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{7});
     const Parallel parallel({.n_jobs = n_jobs, .batch_size = batch});
     support::lifetime_check lifetime;
@@ -105,7 +105,7 @@ TEST_CASE("everything that a call makes is destroyed exactly once", "[lifetime]"
 TEST_CASE("results and rvalue tasks are moved, never copied", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     std::vector<decltype(make(0))> tasks;
     for (int i = 0; i < 50; ++i) tasks.push_back(make(i));
     support::lifetime_check lifetime;
@@ -188,7 +188,7 @@ TEST_CASE("a copy or move that throws while outcomes are made does not upset the
 TEST_CASE("after the call nobody holds the function or the arguments any more", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto shared = std::make_shared<int>(1);
     int held = 0;
     for (int round = 0; round < support::rounds(100); ++round) {
@@ -209,7 +209,7 @@ TEST_CASE("after the call nobody holds the function or the arguments any more", 
 TEST_CASE("an exception does not keep the tasks alive, and dies with its last handle", "[lifetime][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto shared = std::make_shared<int>(1);
     int held = 0;
     for (int round = 0; round < support::rounds(100); ++round) {
@@ -225,7 +225,7 @@ TEST_CASE("an exception does not keep the tasks alive, and dies with its last ha
 TEST_CASE("no task runs after the call has returned", "[lifetime]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int how = GENERATE(0, 1, 2, 3); // returns, fails, is cancelled, is dropped
     for (int round = 0; round < support::rounds(100); ++round) {
         support::overlap running; // on the stack: a late task would write to a dead frame
@@ -258,7 +258,7 @@ TEST_CASE("no task runs after the call has returned", "[lifetime]") {
 TEST_CASE("results that were made before a failure are destroyed", "[lifetime][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const int fails_at = GENERATE(0, 10, 49);
     support::lifetime_check lifetime;
     const auto task = [fails_at](tracked t) {

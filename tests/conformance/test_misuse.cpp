@@ -99,7 +99,7 @@ TEST_CASE("this_task outside of a task is a logic_error, but stop_requested is f
 
 TEST_CASE("retries need tasks that can be copied", "[misuse]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     int ran = 0;
     const auto make = [&ran](int i) {
         return delayed([&ran](std::unique_ptr<int> p) { ran += *p; })(std::make_unique<int>(i));

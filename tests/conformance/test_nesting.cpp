@@ -53,7 +53,7 @@ void warm_up(int n_jobs) {
 TEST_CASE("[J62] calls nested four deep finish with the right result", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     CHECK(leaves(parallel, 4, 4) == 256);
 }
 
@@ -169,7 +169,7 @@ TEST_CASE("a hundred levels are allowed", "[nested]") {
 TEST_CASE("[J64] calls from the user's own threads, inside and outside of tasks", "[nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto with_own_thread = [](int i) {
         int result = 0;
         std::thread{[&result, i] {

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
@@ -30,7 +31,7 @@ int fail_on_multiples_of_three(int i) {
 
 TEST_CASE("[J46] every task runs, and each outcome holds its value or its exception", "[outcomes]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{7});
     auto outcomes = Parallel({.n_jobs = n_jobs, .batch_size = batch})
                         .outcomes(views::iota(0, 100) | views::transform(delayed(fail_on_multiples_of_three, "third")));
@@ -61,7 +62,7 @@ TEST_CASE("[J46] every task runs, and each outcome holds its value or its except
 
 TEST_CASE("outcomes of void and of move-only tasks", "[outcomes]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel({.n_jobs = n_jobs});
     const auto silent = [](int i) {
         if (i == 1) throw i;
@@ -85,12 +86,13 @@ TEST_CASE("outcomes of void and of move-only tasks", "[outcomes]") {
 
 TEST_CASE("all tasks may fail", "[outcomes]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
+    const int n = backend.fewer(500);
     const auto outcomes =
-        Parallel({.n_jobs = n_jobs}).outcomes(views::iota(0, 500) | views::transform(delayed([](int i) { throw i; })));
-    REQUIRE(outcomes.size() == 500);
+        Parallel({.n_jobs = n_jobs}).outcomes(views::iota(0, n) | views::transform(delayed([](int i) { throw i; })));
+    REQUIRE(std::ssize(outcomes) == n);
     int wrong = 0;
-    for (std::size_t i = 0; i < 500; ++i) {
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
         try {
             outcomes[i].value();
             ++wrong;
@@ -104,7 +106,7 @@ TEST_CASE("all tasks may fail", "[outcomes]") {
 TEST_CASE("a time limit makes one outcome a timeout_error and leaves the others alone", "[outcomes][timeout]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const auto slow_third = [](int i) {
         if (i == 3) support::eventually([] { return joblot::this_task::stop_requested(); });
         return i;
@@ -132,7 +134,7 @@ TEST_CASE("a time limit makes one outcome a timeout_error and leaves the others 
 TEST_CASE("outcomes with retries hold the value of the attempt that worked", "[outcomes][retries]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::vector<std::atomic<int>> attempts(20);
     const auto flaky = [&attempts](int i) {
         const int attempt = ++attempts[static_cast<std::size_t>(i)];
@@ -157,7 +159,7 @@ TEST_CASE("outcomes with retries hold the value of the attempt that worked", "[o
 TEST_CASE("a fired stop token still cancels a call for outcomes", "[outcomes][stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     const auto task = [&source](int i) {
         if (i == 5) source.request_stop();

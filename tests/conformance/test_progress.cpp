@@ -67,14 +67,14 @@ strings stderr_of(F call) {
 
 TEST_CASE("verbose = 0 writes nothing", "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     CHECK(stderr_of([&] { parallel(views::iota(0, 100) | views::transform(delayed(identity))); }).empty());
 }
 
 TEST_CASE("[J1] [J4] [J71] a successful call: the backend first, finished last and once, one write for each line",
           "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int verbose = GENERATE(1, 2, 10, 11, 49, 50, 100);
     const int n = GENERATE(1, 10, 100);
     const strings lines = stderr_of([&] {
@@ -98,7 +98,7 @@ TEST_CASE("[J1] [J4] [J71] a successful call: the backend first, finished last a
 TEST_CASE("a failing and a cancelled call end with one line that says so", "[progress][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int verbose = GENERATE(1, 100);
     const int at = GENERATE(0, 3);
     const strings failed = stderr_of([&] {
@@ -132,7 +132,7 @@ TEST_CASE("a failing and a cancelled call end with one line that says so", "[pro
 
 TEST_CASE("generators, outcomes and the tuple form have their lines, too", "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4), .verbose = 100});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend), .verbose = 100});
     const auto tasks = views::iota(0, 10) | views::transform(delayed(identity));
     const auto ends_well = [](const strings& lines, int n) {
         return well_formed(lines) && count_ending(lines, " finished\n") == 1 && lines.back().ends_with(" finished\n") &&
@@ -175,7 +175,7 @@ TEST_CASE("a guard's verbosity holds for the calls below it", "[progress][guard]
 TEST_CASE("the callback sees a start, counts that never go down, one end, and one call at a time", "[progress]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int n = GENERATE(0, 1, 100);
     const int how = GENERATE(0, 1);     // ends well, fails
     std::vector<progress_event> events; // unguarded: the calls must be serialised
@@ -214,7 +214,7 @@ TEST_CASE("the callback sees a start, counts that never go down, one end, and on
 
 TEST_CASE("[J26] [J74] what a callback throws is swallowed", "[progress][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const Parallel parallel(
         {.n_jobs = n_jobs, .progress = [](const progress_event&) { throw std::runtime_error{"no"}; }});
     CHECK(std::ranges::equal(parallel(views::iota(0, 50) | views::transform(delayed(identity))), views::iota(0, 50)));
@@ -229,7 +229,7 @@ TEST_CASE("[J26] [J74] what a callback throws is swallowed", "[progress][errors]
 TEST_CASE("[J26] a failing task's error comes out whatever the verbosity", "[progress][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int at = GENERATE(0, 1, 9);
     bool right = false;
     stderr_of([&] {

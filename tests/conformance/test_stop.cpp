@@ -29,7 +29,7 @@ using joblot::this_task::stop_requested;
 TEST_CASE("a token that fired before the call cancels it before any task or read", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     source.request_stop();
     std::atomic<int> touched{0};
@@ -104,7 +104,7 @@ TEST_CASE("stop from inside task k, for every k: several workers", "[stop]") {
 TEST_CASE("stop from another thread while tasks run", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     support::overlap running;
     std::jthread stopper{[&] {
@@ -129,7 +129,7 @@ TEST_CASE("stop from another thread while tasks run", "[stop]") {
 TEST_CASE("stop from the input range and from the progress callback", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     std::atomic<int> reads{0};
     const auto make = [&](int i) {
@@ -154,7 +154,7 @@ TEST_CASE("stop from the input range and from the progress callback", "[stop]") 
 TEST_CASE("a failure recorded before the stop wins; a stop before the failure wins too", "[stop][errors]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source after;
     const auto fail_first = [&](int i) {
         if (i == 0) throw 7;
@@ -177,7 +177,7 @@ TEST_CASE("a failure recorded before the stop wins; a stop before the failure wi
 
 TEST_CASE("a stop after the call has returned touches nothing", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     {
         const Parallel parallel({.n_jobs = n_jobs, .stop = source.get_token()});
@@ -216,7 +216,7 @@ TEST_CASE("a stop that races with the end of the call gives results or cancelled
 TEST_CASE("[J33] a signal handler's stop source ends a call", "[stop]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::stop_source source;
     const Parallel parallel({.n_jobs = n_jobs, .stop = source.get_token()});
     const auto until_stopped = [&](int i) {
@@ -232,7 +232,7 @@ TEST_CASE("[J33] a signal handler's stop source ends a call", "[stop]") {
 TEST_CASE("generators throw cancelled when the token fires", "[stop][generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int k = GENERATE(0, 1, 5);
     std::stop_source source;
     const Parallel parallel({.n_jobs = n_jobs, .stop = source.get_token()});

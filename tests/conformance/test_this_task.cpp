@@ -26,7 +26,7 @@ using joblot::Parallel;
 
 TEST_CASE("index is the position in the input, in every form of call", "[this_task]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto own_index = [](int) { return static_cast<int>(this_task::index()); };
     const auto tasks = views::iota(0, 100) | views::transform(delayed(own_index));
     CHECK(std::ranges::equal(parallel(tasks), views::iota(0, 100)));
@@ -81,7 +81,7 @@ TEST_CASE("seeds depend on the call's seed and the index alone", "[this_task]") 
         const joblot::parallel_backend plain{joblot::sequential{}};
         return Parallel{}(tasks);
     }();
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{3});
     const Parallel parallel({.n_jobs = n_jobs, .batch_size = batch});
     CHECK(parallel(tasks) == reference);
@@ -97,7 +97,7 @@ TEST_CASE("seeds depend on the call's seed and the index alone", "[this_task]") 
 TEST_CASE("in nested calls this_task is the innermost task, and the outer one comes back", "[this_task][nested]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4)});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend)});
     const auto inner = [](int i) { return this_task::index() == static_cast<std::size_t>(i); };
     const auto outer = [&](int i) {
         const std::size_t index = this_task::index();

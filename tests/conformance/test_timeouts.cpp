@@ -33,7 +33,7 @@ void until_told() {
 
 TEST_CASE("[J36] a limit that no task reaches changes nothing", "[timeout]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const joblot::time_limit limit =
         GENERATE(joblot::time_limit{1h}, joblot::time_limit{std::chrono::hours::max()},
                  joblot::time_limit{std::chrono::duration<double>(1e300)}, joblot::time_limit{std::chrono::years{200}});
@@ -45,7 +45,7 @@ TEST_CASE("[J36] a limit that no task reaches changes nothing", "[timeout]") {
 TEST_CASE("[J37] [J39] a task that passes its limit is told, and the call throws timeout_error", "[timeout]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     support::overlap running;
     try {
         Parallel({.n_jobs = n_jobs, .timeout = 10ms})(views::iota(0, 8) | views::transform(delayed(
@@ -69,7 +69,7 @@ TEST_CASE("[J37] [J39] a task that passes its limit is told, and the call throws
 TEST_CASE("[J37] time limits in generators", "[timeout][generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.closures);
-    const Parallel parallel({.n_jobs = GENERATE(1, 2, -1, 4), .timeout = 10ms});
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend), .timeout = 10ms});
     const auto tasks = views::iota(0, 8) | views::transform(delayed([](int) { until_told(); }));
     const auto read = [](auto generator) {
         for ([[maybe_unused]] auto&& value : generator) {
@@ -106,7 +106,7 @@ TEST_CASE("a task that ends late is late even if it never asked", "[timeout]") {
 TEST_CASE("retries: as many attempts as asked for, and the last error", "[retries]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     const int retries = GENERATE(0, 1, 5);
     std::atomic<int> attempts{0};
     const auto hopeless = [&attempts](int) { throw std::runtime_error{std::to_string(++attempts)}; };
@@ -123,7 +123,7 @@ TEST_CASE("retries: as many attempts as asked for, and the last error", "[retrie
 TEST_CASE("retries: a task that works in the end gives its result, its arguments intact each time", "[retries]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::vector<std::atomic<int>> attempts(30);
     const auto flaky = [&attempts](int i, std::string text) {
         std::string mine = std::move(text);
@@ -153,7 +153,7 @@ TEST_CASE("retries: a task that works in the end gives its result, its arguments
 TEST_CASE("retries: functions that take rvalues get fresh ones each time", "[retries]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::atomic<int> attempts{0};
     const auto take = [&attempts](std::string&& text) {
         const std::string mine = std::move(text);
@@ -167,7 +167,7 @@ TEST_CASE("retries: functions that take rvalues get fresh ones each time", "[ret
 TEST_CASE("retries: a task that timed out is tried again, with a new clock", "[retries][timeout]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::atomic<int> attempts{0};
     const auto slow_once = [&attempts](int i) {
         if (++attempts == 1) until_told();
@@ -182,7 +182,7 @@ TEST_CASE("retries: a task that timed out is tried again, with a new clock", "[r
 TEST_CASE("retries: this_task is the same in every attempt", "[retries]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     JOBLOT_NEEDS(backend.shared_memory);
-    const int n_jobs = GENERATE(1, 2, -1, 4);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
     std::vector<std::vector<std::uint64_t>> seeds(5);
     const auto fail_twice = [&seeds](int i) {
         auto& mine = seeds[static_cast<std::size_t>(i)];

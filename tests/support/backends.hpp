@@ -12,6 +12,8 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 
+#include <algorithm>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +31,13 @@ struct backend_case {
     bool in_caller = false;                                     // all work is done by the thread that calls or reads
     bool pooled = true;                                         // threads are kept between calls
     bool closures = true;                                       // what a lambda captures by value reaches the tasks
-    bool costly = false;                                        // a call takes milliseconds, whatever it does
+    bool costly = false;                                        // a batch takes milliseconds, whatever it does
+
+    std::vector<int> worker_counts{1, 2, -1, 4};      ///< the values of `n_jobs` that most tests go through
+    int most_tasks = std::numeric_limits<int>::max(); ///< what a call of many tasks has at most
+
+    /// How many of `n` tasks a test takes.
+    [[nodiscard]] int fewer(int n) const { return std::min(n, most_tasks); }
 };
 
 inline joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
@@ -80,16 +88,18 @@ inline std::vector<backend_case> backends() {
          .pooled = false,
          .closures = false},
     };
-    // The thread sanitizer allows no threads after such a fork; with the address sanitizer each takes so long that the
-    // suite would need half an hour: tests/processes has forked workers under it.
-    if (!under_tsan && !under_asan)
+    // The thread sanitizer allows no threads after such a fork. With the address sanitizer each takes some 20 ms.
+    if (!under_tsan)
         all.push_back({.name = "processes, forked",
                        .activate = [](guard& g) { g.emplace(forked()); },
                        .choose = [] { return backend_choice{forked()}; },
                        .line_name = "ProcessBackend",
                        .shared_memory = false,
                        .can_kill = true,
-                       .pooled = false});
+                       .pooled = false,
+                       .costly = under_asan,
+                       .worker_counts = under_asan ? std::vector{2} : std::vector{1, 2, -1, 4},
+                       .most_tasks = under_asan ? 20 : std::numeric_limits<int>::max()});
     return all;
 }
 
@@ -109,6 +119,9 @@ private:
     const ::support::backend_case var = GENERATE(from_range(::support::backends()));                                   \
     const ::support::selected var##_selected{var};                                                                     \
     INFO("backend: " << var.name)
+
+/// One value of `n_jobs` after the other, for a backend that `JOBLOT_FOR_EACH_BACKEND` has named.
+#define JOBLOT_FOR_EACH_N_JOBS(backend) GENERATE_REF(from_range((backend).worker_counts))
 
 /// Leaves the test case for backends without a capability: `JOBLOT_NEEDS(backend.parallel)`.
 #define JOBLOT_NEEDS(capability)                                                                                       \
