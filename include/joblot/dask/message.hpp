@@ -81,7 +81,7 @@ public:
     /// An object of Python's `bytes`, in one piece or several that make one. @return What stands for it in the JSON.
     [[nodiscard]] json bytes(std::vector<payload> pieces) {
         json header = header_of("builtins", "bytes", pieces.size());
-        header["split-num-sub-frames"] = {pieces.size()};
+        header["split-num-sub-frames"] = json::array({pieces.size()});
         header["split-offsets"] = {0};
         return {{"__Serialized__", add(header, std::move(pieces))}};
     }

@@ -365,7 +365,8 @@ inline void text_list(pickle_writer& p, const std::vector<std::string>& list) {
         message["expr_ser"] = with.object(payload(parts::expression(to, function, tasks)));
     } else {
         message["graph_header"] = {{"serializer", "pickle"}, {"writeable", json::array()}};
-        message["graph_frames"] = {message_writer::binary(parts::high_level_graph(to, function, tasks))};
+        message["graph_frames"] = json::array({message_writer::binary(
+            parts::high_level_graph(to, function, tasks))}); // clang takes braces alone for a copy
     }
     return message;
 }
