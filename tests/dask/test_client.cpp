@@ -132,26 +132,9 @@ public:
         if (openssl.wait() != 0) throw std::runtime_error(support::read_all(dir_.file("openssl.log")));
         start({"-m", "distributed.cli.dask_scheduler", "--protocol", "tls", "--host", "127.0.0.1", "--port", "0",
                "--no-dashboard", "--scheduler-file", dir_.file("scheduler.json")});
-        start({"-m",
-               "distributed.cli.dask_worker",
-               "--scheduler-file",
-               dir_.file("scheduler.json"),
-               "--nthreads",
-               "2",
-               "--nworkers",
-               "1",
-               "--no-nanny",
-               "--memory-limit",
-               "0",
-               "--no-dashboard",
-               "--local-directory",
-               dir_.file("worker"),
-               "--protocol",
-               "tls",
-               "--host",
-               "127.0.0.1",
-               "--memory-limit",
-               "0"});
+        start({"-m", "distributed.cli.dask_worker", "--scheduler-file", dir_.file("scheduler.json"), "--nthreads", "2",
+               "--nworkers", "1", "--no-nanny", "--no-dashboard", "--local-directory", dir_.file("worker"),
+               "--protocol", "tls", "--host", "127.0.0.1", "--memory-limit", "0"});
     }
     scheduler_file file() const { return {dir_.file("scheduler.json")}; }
     std::string path(const std::string& name) const { return dir_.file(name); }
