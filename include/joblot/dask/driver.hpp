@@ -18,6 +18,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <map>
@@ -83,6 +84,8 @@ private:
         std::string payload_key{};                                                      // scattered data; empty: none
         std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
         bool unwanted = false;                                                          // was cancelled by us
+        bool suspect = false; // workers died under this task: it is to be tried with no other one about
+        bool alone = false;   // it is tried so now
         int losses = 0;
         clock::duration transport{}; // to write it and to bring it to the cluster
     };
@@ -109,7 +112,9 @@ private:
                 while (wait_for_room(seat)) {
                     std::optional<claimed_batch> c = batches_.claim(seat);
                     if (!c) break;
+                    begin_launch();
                     launch(flight(std::move(*c)), seat);
+                    end_launch();
                 }
             } while (job_.wait());
         } catch (...) {
@@ -132,10 +137,22 @@ private:
         return true; // the job itself knows whether it is over
     }
 
+    /// Waits while a task is tried alone.
+    void begin_launch() {
+        std::unique_lock lock(mutex_);
+        room_.wait(lock, [&] { return (suspects_.empty() && !alone_) || job_.is_halted(); });
+        launching_ = true;
+    }
+    void end_launch() {
+        const std::lock_guard lock(mutex_);
+        launching_ = false;
+        if (!suspects_.empty()) inbox_->ring();
+    }
+
     // --- sending, on both threads
 
-    /// Sends what is to be sent of a batch, or settles it.
-    void launch(flight f, worker& seat) {
+    /// Sends what is to be sent of a batch, or settles it. @return Whether something was sent.
+    bool launch(flight f, worker& seat) {
         while (!f.batch.is_over(job_.limit())) {
             const auto begin = clock::now();
             const std::uint64_t number = ++numbers_;
@@ -145,7 +162,7 @@ private:
             if (range.size() == 0) continue; // the first one could not be written, and has failed
             f.batch.note_sent(range, number);
             submit(std::move(f), std::move(message), begin);
-            return;
+            return true;
         }
         batches_.settle(f.batch, seat);
         const std::lock_guard lock(mutex_);
@@ -155,6 +172,7 @@ private:
             workforce_.batch_took(took);
         }
         room_.notify_one();
+        return false;
     }
 
     void submit(flight f, detail::outgoing message, clock::time_point began) {
@@ -221,7 +239,7 @@ private:
 
     [[nodiscard]] bool is_over() {
         const std::lock_guard lock(mutex_);
-        return !claiming_ && flying_.empty();
+        return !claiming_ && flying_.empty() && suspects_.empty();
     }
 
     void take_part() noexcept {
@@ -229,6 +247,7 @@ private:
             inbox::content news = inbox_->wait(patience());
             if (news.workers_changed || news.empty()) note_workers();
             for (task_end& end : news.ends) land(std::move(end));
+            try_suspects();
             if (job_.is_halted()) cancel_unwanted();
         } catch (...) {
             job_.abort(std::current_exception());
@@ -255,7 +274,13 @@ private:
             if (!f) return;
             if (!f->payload_key.empty()) cluster_->release({std::exchange(f->payload_key, {})});
             take_end(*f, end);
-            launch(std::move(*f), *seat_);
+            if (std::exchange(f->alone, false)) set_alone(false);
+            if (f->suspect) {
+                const std::lock_guard lock(mutex_);
+                suspects_.push_back(std::move(*f));
+            } else {
+                launch(std::move(*f), *seat_);
+            }
         } catch (...) {
             job_.abort(std::current_exception());
         }
@@ -322,17 +347,44 @@ private:
         f.batch.lost(job_.limit());
     }
 
-    /// Dask's workers have died with it, several times.
+    /// Dask's workers have died with it, several times. That may be the fault of a task that ran beside it, or before
+    /// it on the same worker: only one that was tried alone is blamed.
     void workers_killed(flight& f, const task_end& end) {
         const claimed_batch::range sent = f.batch.sent();
         if (sent.size() > 1) {
-            f.most_tasks = 1; // alone, none can be blamed for another
+            f.most_tasks = 1;
+        } else if (!f.alone) {
+            f.suspect = true;
         } else {
             batches_.task_ended_worker(f.batch, sent.begin, *seat_, [&](const task_info& info) {
                 return std::make_exception_ptr(worker_crashed(info, {}, end.text));
             });
         }
         f.batch.lost(job_.limit());
+    }
+
+    void set_alone(bool value) {
+        const std::lock_guard lock(mutex_);
+        alone_ = value;
+        room_.notify_one();
+    }
+
+    /// If nothing else is on the cluster, tries the next one of those that workers have died under.
+    void try_suspects() {
+        for (;;) {
+            std::optional<flight> next;
+            {
+                const std::lock_guard lock(mutex_);
+                if (suspects_.empty() || !flying_.empty() || launching_) return;
+                next = std::move(suspects_.front());
+                suspects_.pop_front();
+                alone_ = true;
+            }
+            next->suspect = false;
+            next->alone = true;
+            if (launch(std::move(*next), *seat_)) return;
+            set_alone(false);
+        }
     }
 
     /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.
@@ -396,6 +448,9 @@ private:
     std::condition_variable room_; // for the claiming thread
     std::unordered_map<std::string, flight> flying_;
     bool claiming_ = true;
+    bool launching_ = false;      // the claiming thread is about to send something
+    bool alone_ = false;          // a suspect is on the cluster
+    std::deque<flight> suspects_; // to be tried one after the other
     workforce workforce_;
     std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> measures_; // batches that have ended: tasks, duration
 };
