@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -117,6 +118,8 @@ int main(int argc, char** argv) {
             std::cout << "query " << i << ": entry " << answers[i].nearest << " of " << entries << '\n';
             if (answers[i].process != ::getpid()) workers.insert(answers[i].process);
         }
+        // a cluster's worker may have ended a process that had nothing to do
+        std::erase_if(workers, [](pid_t p) { return !std::filesystem::exists("/proc/" + std::to_string(p)); });
         report_memory(workers, megabytes);
     });
 }
