@@ -7,9 +7,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-600}
 
-cmake --preset dev >/dev/null
-cmake --build --preset dev --parallel "${JOBLOT_JOBS:-$(nproc)}" --target joblot_processes_tests joblot_conformance_tests
+scripts/dask_environments.sh
+cmake --preset dev -DJOBLOT_DASK_THOROUGH=ON >/dev/null
+cmake --build --preset dev --parallel "${JOBLOT_JOBS:-$(nproc)}"
 build/dev/tests/joblot_processes_tests '[.slow]'
+ctest --preset dev -L dask
+cmake --preset dev -DJOBLOT_DASK_THOROUGH=OFF >/dev/null
 
 end=$((SECONDS + seconds)) rounds=0
 while [ $SECONDS -lt $end ]; do
