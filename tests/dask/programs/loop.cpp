@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 // A program that makes calls on the cluster whose scheduler it is given, and ends with 0 if all went well.
 //
-//     loop ADDRESS [--tls CA CERTIFICATE KEY] [--workers N] [--seconds N] [--no-init]
+//     loop ADDRESS [--tls CA CERTIFICATE KEY] [--workers N] [--until FILE] [--no-init]
 //
-// --workers: waits for so many first, and wants its tasks on all of them. --seconds: the last call, of tasks called
-// `simulate`, takes about so long on two threads. --no-init: it forgets joblot::init, which cannot end well.
+// --workers: waits for so many first, and wants its tasks on all of them. --until: the last call, of tasks called
+// `simulate`, goes on until there is such a file. --no-init: it forgets joblot::init, which cannot end well.
 
 #include <joblot/dask.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <numeric>
 #include <ranges>
@@ -89,8 +90,11 @@ void run(const std::vector<std::string>& words) {
         require(std::set<std::string>(homes.begin(), homes.end()).size() == static_cast<std::size_t>(workers),
                 "workers used");
     }
-    if (const int seconds = number("--seconds"))
-        Parallel({.batch_size = 1})(views::iota(0, 20 * seconds) | views::transform(delayed(simulate, "simulate")));
+    if (const auto until = option("--until"); until != words.end()) {
+        const auto wanted = [file = *(until + 1)](int) { return !std::filesystem::exists(file); };
+        Parallel({.batch_size = 1})(views::iota(0) | views::take_while(wanted) |
+                                    views::transform(delayed(simulate, "simulate")));
+    }
 }
 
 } // namespace
