@@ -74,6 +74,12 @@ private:
     std::optional<std::string> old_;
 };
 
+/// While it lives, temporary folders are made apart from those of other tests.
+struct own_folders {
+    support::scratch_dir dir;
+    variable place{"TMPDIR", dir.path().c_str()};
+};
+
 std::string failure_of(const auto& what) {
     try {
         what();
@@ -92,6 +98,7 @@ local_cluster_options with_python(local_cluster_options options = {}) {
 } // namespace
 
 TEST_CASE("a local cluster has what was asked for, on loopback only, and ends with its client", "[local_cluster]") {
+    const own_folders own;
     const auto before = folders();
     std::vector<pid_t> processes;
     {
@@ -200,6 +207,7 @@ TEST_CASE("no Python, no Dask", "[local_cluster]") {
 }
 
 TEST_CASE("a cluster that cannot start says what its processes wrote", "[local_cluster]") {
+    const own_folders own;
     const auto before = folders();
     const std::string failed = failure_of([] { const Client client(with_python({.memory_limit = "muchtoomuch"})); });
     CHECK(contains(failed, "workers"));
@@ -209,6 +217,7 @@ TEST_CASE("a cluster that cannot start says what its processes wrote", "[local_c
 }
 
 TEST_CASE("a scheduler that dies is known to its client", "[local_cluster]") {
+    const own_folders own;
     const auto before = folders();
     const Client client(with_python());
     for (const std::string& folder : folders()) {
