@@ -2,6 +2,7 @@
 // joblot::dask::Client of clusters that run already: how one names them, over TCP and TLS, and what goes wrong there.
 
 #include "cluster.hpp"
+#include "failure.hpp"
 
 #include <joblot/dask/client.hpp>
 
@@ -11,6 +12,9 @@
 
 namespace {
 
+using support::contains;
+using support::failure_of;
+
 using joblot::dask::Client;
 using joblot::dask::client_options;
 using joblot::dask::scheduler_file;
@@ -18,15 +22,6 @@ using joblot::dask::tls_options;
 using joblot::dask::engine::session_table;
 using support::shared_cluster;
 
-std::string failure_of(const auto& what) {
-    try {
-        what();
-    } catch (const joblot::backend_error& e) {
-        return e.what();
-    }
-    return "nothing was thrown";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 const client_options hasty{.timeout = std::chrono::milliseconds(300)};
 
 } // namespace

@@ -4,6 +4,7 @@
 #include "../support/child.hpp"
 #include "../support/sanitizers.hpp"
 #include "cluster.hpp"
+#include "failure.hpp"
 
 #include <joblot/dask/client.hpp>
 #include <joblot/dask/local_cluster.hpp>
@@ -14,6 +15,9 @@
 #include <thread>
 
 namespace {
+
+using support::contains;
+using support::failure_of;
 
 using joblot::dask::Client;
 using joblot::dask::local_cluster_options;
@@ -79,16 +83,6 @@ struct own_folders {
     support::scratch_dir dir;
     variable place{"TMPDIR", dir.path().c_str()};
 };
-
-std::string failure_of(const auto& what) {
-    try {
-        what();
-    } catch (const joblot::backend_error& e) {
-        return e.what();
-    }
-    return "nothing was thrown";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
 local_cluster_options with_python(local_cluster_options options = {}) {
     options.python = support::dask_python();

@@ -4,6 +4,7 @@
 
 #include "../support/child.hpp"
 #include "cluster.hpp"
+#include "failure.hpp"
 
 #include <joblot/dask/session.hpp>
 
@@ -20,6 +21,9 @@
 #include <thread>
 
 namespace {
+
+using support::contains;
+using support::failure_of;
 
 namespace engine = joblot::dask::engine;
 using engine::session;
@@ -114,16 +118,6 @@ std::string waiting(const std::string& dir) {
            "'), True)] and b'went' or b'went')"
            "(__import__('os'), __import__('time'))";
 }
-
-std::string failure_of(const auto& what) {
-    try {
-        what();
-    } catch (const joblot::backend_error& e) {
-        return e.what();
-    }
-    return "nothing was thrown";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
 } // namespace
 
