@@ -35,7 +35,7 @@ check() {
 # ---- pieces
 
 configure() {
-    local preset=$1 options=("-DPython3_EXECUTABLE=$python")
+    local preset=$1 options=("-DPython3_EXECUTABLE=$python" -DJOBLOT_TEST_UNITY=ON)
     # Only this script's own runs share a compiler cache; it stays below build/.
     if command -v ccache >/dev/null; then
         export CCACHE_DIR=$PWD/build/ccache CCACHE_MAXSIZE=2G

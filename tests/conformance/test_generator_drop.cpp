@@ -26,9 +26,8 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
+using support::identity;
 using support::tracked;
-
-int identity(int i) { return i; }
 
 } // namespace
 

@@ -26,8 +26,7 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
-
-int identity(int i) { return i; }
+using support::identity;
 
 template <class Generator>
 auto collect(Generator&& generator) {

@@ -28,9 +28,8 @@ using joblot::delayed;
 using joblot::Parallel;
 using joblot::progress_event;
 using joblot::progress_state;
+using support::identity;
 using strings = std::vector<std::string>;
-
-int identity(int i) { return i; }
 
 const std::regex& line_shape() {
     static const std::regex shape{R"(\[Parallel\(n_jobs=-?\d+\)\]: ()"

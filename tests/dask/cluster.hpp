@@ -10,10 +10,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -137,10 +139,20 @@ private:
     std::unique_ptr<process> oracle_;
 };
 
-/// The cluster of the tests that leave it as they found it: two workers of two threads each.
+/// The cluster of the tests that leave it as they found it: two workers of two threads each. It ends with the thread
+/// that asks for it first.
 inline dask_cluster& shared_cluster() {
     static dask_cluster cluster(2, {.threads = 2});
     return cluster;
+}
+
+inline joblot::dask::backend on(const std::string& address) { return {.scheduler_host = address}; }
+inline joblot::dask::backend on(const dask_cluster& cluster) { return on(cluster.address()); }
+inline joblot::dask::backend on_cluster() { return on(shared_cluster()); }
+
+/// Whether these are the results of `right_value` for 0, 1, ..., tasks_in_call - 1.
+inline bool all_right(const std::vector<int>& results) {
+    return std::ranges::equal(results, std::views::iota(0, tasks_in_call) | std::views::transform(right_value));
 }
 
 /// Ends a test with a check that nothing of ours is left on a cluster.

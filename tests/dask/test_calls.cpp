@@ -19,17 +19,14 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
+using support::all_right;
+using support::on;
+using support::on_cluster;
 using support::right_value;
 using support::shared_cluster;
+using support::tasks_in_call;
 
-joblot::dask::backend on(support::dask_cluster& cluster) { return {.scheduler_host = cluster.address()}; }
-joblot::dask::backend on_cluster() { return on(shared_cluster()); }
-
-constexpr int n = support::tasks_in_call;
-auto right_tasks() { return views::iota(0, n) | views::transform(delayed(right_value, "right_value")); }
-bool all_right(const std::vector<int>& results) {
-    return std::ranges::equal(results, views::iota(0, n) | views::transform(right_value));
-}
+auto right_tasks() { return views::iota(0, tasks_in_call) | views::transform(delayed(right_value, "right_value")); }
 
 /// The Dask worker, a Python process, that the task runs under; 0 where it runs in the test's own process.
 pid_t worker_of(pid_t caller) { return ::getpid() == caller ? 0 : ::getppid(); }
@@ -64,7 +61,7 @@ TEST_CASE("every way to make a call gives the right results", "[calls]") {
     const joblot::parallel_backend guard{on_cluster()};
     const Parallel parallel;
     CHECK(all_right(parallel(right_tasks())));
-    CHECK(all_right(parallel.map(right_value, views::iota(0, n))));
+    CHECK(all_right(parallel.map(right_value, views::iota(0, tasks_in_call))));
     const auto [number, text] =
         parallel(delayed(right_value)(2), delayed([](std::string s) { return s + "!"; })(std::string("yes")));
     CHECK(number == right_value(2));
@@ -72,7 +69,7 @@ TEST_CASE("every way to make a call gives the right results", "[calls]") {
     std::vector<int> generated;
     for (const int value : parallel.generator(right_tasks())) generated.push_back(value);
     CHECK(all_right(generated));
-    std::vector<int> unordered(n, -1);
+    std::vector<int> unordered(tasks_in_call, -1);
     for (const auto& done : parallel.generator_unordered(right_tasks())) unordered[done.index] = done.value;
     CHECK(all_right(unordered));
     for (const auto& outcome : parallel.outcomes(right_tasks())) CHECK(outcome.has_value());
@@ -119,7 +116,7 @@ TEST_CASE("one worker with one thread: the tasks run there, and not in the calle
 
 TEST_CASE("Dask shows a batch under the function's name, and a failed one as a failure", "[calls]") {
     const joblot::parallel_backend guard{on_cluster()};
-    Parallel({.batch_size = 5})(views::iota(0, n) | views::transform(delayed(right_value, "good_one")));
+    Parallel({.batch_size = 5})(views::iota(0, tasks_in_call) | views::transform(delayed(right_value, "good_one")));
     CHECK(shared_cluster().history("good_one", "memory") == 4);
     CHECK(shared_cluster().history("good_one", "erred") == 0);
     const auto tasks = views::iota(0, 4) | views::transform(delayed(
@@ -192,6 +189,27 @@ TEST_CASE("a broadcast value comes to each worker once, and goes with its last h
             CHECK(copies.size() == 2);
         }
     }
+    support::check_clean(shared_cluster());
+}
+
+TEST_CASE("progress counts the tasks of a batch that runs", "[calls]") {
+    const support::scratch_dir dir;
+    const auto task = [](int i, const std::string& folder) {
+        if (i != 9) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        return i != 9 || support::eventually([&] { return support::exists(folder + "/seen"); });
+    };
+    std::size_t last = 0; // events come one at a time
+    bool in_order = true;
+    const auto seen = [&](const joblot::progress_event& e) {
+        in_order = in_order && e.done >= last && e.done <= 10;
+        last = e.done;
+        if (e.done > 1 && e.done < 10) support::publish(dir.file("seen"), "");
+    };
+    const auto results = Parallel({.backend = on_cluster(), .progress = seen, .batch_size = 10})(
+        views::iota(0, 10) | views::transform([&](int i) { return delayed(task)(i, dir.path()); }));
+    CHECK(results == std::vector<bool>(10, true));
+    CHECK(in_order);
+    CHECK(last == 10);
     support::check_clean(shared_cluster());
 }
 

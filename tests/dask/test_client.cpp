@@ -109,6 +109,20 @@ TEST_CASE("a scheduler that comes up while a client waits for it", "[client]") {
     CHECK(client.ncores().empty());
 }
 
+TEST_CASE("a scheduler of a version that is not supported, or that takes no clients", "[client]") {
+    const auto refused_by = [](const std::string& option) {
+        const support::scratch_dir dir;
+        support::process scheduler({support::dask_python(), support::script("refusing.py"), option}, dir.file("log"),
+                                   true);
+        return failure_of([&] { const Client none(scheduler.next_line()); });
+    };
+    CHECK(contains(refused_by("old"), "2021.4.0, which is too old; 2022.12 or newer is needed"));
+    CHECK(contains(refused_by("nameless"), "an unknown version"));
+    const std::string full = refused_by("full");
+    CHECK(contains(full, "refuses this client"));
+    CHECK(contains(full, "no more clients"));
+}
+
 #if defined(JOBLOT_DASK_TLS)
 
 namespace {

@@ -16,10 +16,9 @@ namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
 using support::dask_cluster;
+using support::on;
 using support::right_value;
 using support::shared_cluster;
-
-joblot::dask::backend on(dask_cluster& cluster) { return {.scheduler_host = cluster.address()}; }
 
 using numbers = std::vector<double>;
 constexpr std::size_t many = 100'000; // 800 kB: more than travels inside of the graph

@@ -16,11 +16,11 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
+using support::on_cluster;
 using support::right_value;
 using support::shared_cluster;
 using support::victim;
 
-joblot::dask::backend on_cluster() { return {.scheduler_host = shared_cluster().address()}; }
 joblot::options big_batches() { return support::big_batches(on_cluster()); }
 
 struct odd_error {}; // no std::exception, and nobody made it known
@@ -131,8 +131,9 @@ TEST_CASE("a task beyond its time limit is killed, alone", "[endings]") {
 TEST_CASE("a call that is stopped ends its tasks wherever they run", "[endings]") {
     const support::scratch_dir dir;
     std::stop_source stop;
+    const auto backend = on_cluster();
     auto call = std::async(std::launch::async, [&] {
-        Parallel({.backend = on_cluster(), .batch_size = 1, .stop = stop.get_token()})(
+        Parallel({.backend = backend, .batch_size = 1, .stop = stop.get_token()})(
             views::iota(0, 100) | views::transform([&](int i) { return delayed(for_ever)(i, dir.path()); }));
     });
     CHECK(support::await_pid(dir.file("0")) > 0);
@@ -141,6 +142,23 @@ TEST_CASE("a call that is stopped ends its tasks wherever they run", "[endings]"
     CHECK_THROWS_AS(call.get(), joblot::cancelled);
     check_ended(dir.path());
     CHECK(!support::exists(dir.file("99")));
+}
+
+TEST_CASE("a call that is stopped while its arguments are on their way leaves nothing on the cluster", "[endings]") {
+    const auto size_of = [](const std::vector<char>& data) { return data.size(); };
+    const auto backend = on_cluster();
+    for (const int pause : {0, 3, 10, 30}) {
+        std::stop_source stop;
+        auto call = std::async(std::launch::async, [&] {
+            Parallel({.backend = backend, .batch_size = 1, .stop = stop.get_token()})(
+                views::iota(0, 1000) |
+                views::transform([&](int) { return delayed(size_of)(std::vector<char>(4'000'000)); }));
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+        stop.request_stop();
+        CHECK_THROWS_AS(call.get(), joblot::cancelled);
+    }
+    support::check_clean(shared_cluster());
 }
 
 TEST_CASE("a generator that is dropped leaves nothing on the cluster", "[endings]") {

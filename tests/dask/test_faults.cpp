@@ -19,17 +19,14 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
+using support::all_right;
 using support::dask_cluster;
+using support::on;
 using support::right_value;
+using support::tasks_in_call;
 
-joblot::dask::backend on(const std::string& address) { return {.scheduler_host = address}; }
-
-constexpr int n = 12;
-bool all_right(const std::vector<int>& results) {
-    return std::ranges::equal(results, views::iota(0, n) | views::transform(right_value));
-}
 bool works(const std::string& address) {
-    return all_right(Parallel({.backend = on(address)}).map(right_value, views::iota(0, n)));
+    return all_right(Parallel({.backend = on(address)}).map(right_value, views::iota(0, tasks_in_call)));
 }
 
 /// Kills the Dask worker that the task runs under, and does not return.
@@ -53,7 +50,7 @@ int waits(int i, const std::string& dir) {
     return right_value(i);
 }
 auto waiting_tasks(const std::string& dir) {
-    return views::iota(0, n) | views::transform([dir](int i) { return delayed(waits, "waits")(i, dir); });
+    return views::iota(0, tasks_in_call) | views::transform([dir](int i) { return delayed(waits, "waits")(i, dir); });
 }
 /// A call of tasks that wait for the file "go", made on another thread; it has begun when this returns.
 std::future<std::vector<int>> call_that_waits(const joblot::dask::backend& backend, const std::string& dir) {
@@ -79,7 +76,8 @@ TEST_CASE("a worker that is killed under a batch: another runs it again", "[faul
     const support::scratch_dir dir;
     const int batch_size = GENERATE(1, 4);
     const auto results = Parallel({.backend = on(cluster.address()), .batch_size = batch_size})(
-        views::iota(0, n) | views::transform([&](int i) { return delayed(kills_worker_once)(i, dir.path()); }));
+        views::iota(0, tasks_in_call) |
+        views::transform([&](int i) { return delayed(kills_worker_once)(i, dir.path()); }));
     CHECK(all_right(results));
     CHECK(support::exists(dir.file("killed")));
     CHECK(cluster.has_workers(1));
@@ -116,8 +114,8 @@ TEST_CASE("a task that wants more memory than its worker may have fails alone, a
         return right_value(i);
     };
     const auto outcomes = Parallel({.backend = on(cluster.address()), .batch_size = 4})
-                              .outcomes(views::iota(0, n) | views::transform(delayed(greedy, "greedy")));
-    for (int i = 0; i != n; ++i) {
+                              .outcomes(views::iota(0, tasks_in_call) | views::transform(delayed(greedy, "greedy")));
+    for (int i = 0; i != tasks_in_call; ++i) {
         const auto& outcome = outcomes.at(static_cast<std::size_t>(i));
         CHECK(outcome.has_value() == (i != 3));
         if (outcome.has_value()) CHECK(outcome.value() == right_value(i));
@@ -221,7 +219,7 @@ TEST_CASE("doomed client", "[.doomed]") {
     const std::string dir = folder;
     const auto table = joblot::broadcast(std::vector<double>(100'000, 1.0));
     Parallel({.backend = on(address), .batch_size = 1})(
-        views::iota(0, n) | views::transform([&](int i) {
+        views::iota(0, tasks_in_call) | views::transform([&](int i) {
             return delayed([](int me, const std::string& in,
                               const joblot::broadcasted<std::vector<double>>&) { return waits(me, in); },
                            "doomed")(i, dir, table);

@@ -14,9 +14,8 @@ namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
 using support::dask_cluster;
+using support::on_cluster;
 using support::shared_cluster;
-
-joblot::dask::backend on_cluster() { return {.scheduler_host = shared_cluster().address()}; }
 
 /// Which Dask workers ran a call of many short tasks.
 std::set<int> workers_used(const joblot::dask::backend& backend) {

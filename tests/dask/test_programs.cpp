@@ -40,6 +40,19 @@ TEST_CASE("a program runs on workers however it is linked", "[calls]") {
     CHECK(support::eventually([&] { return shared_cluster().clients() == clients_before; }));
 }
 
+TEST_CASE("two programs of one build that come to a fresh cluster at the same time", "[calls]") {
+    for (int round = 0; round != 3; ++round) {
+        support::dask_cluster cluster(2);
+        const support::scratch_dir dir;
+        support::process one({program("loop"), cluster.address()}, dir.file("one"));
+        support::process other({program("loop"), cluster.address()}, dir.file("other"));
+        CHECK(one.wait() == 0);
+        CHECK(other.wait() == 0);
+        INFO(support::read_all(dir.file("one")) << support::read_all(dir.file("other")));
+        support::check_clean(cluster);
+    }
+}
+
 TEST_CASE("a program without init is refused, and told the line to add", "[calls]") {
     const auto [status, output] = run("loop", {"--no-init"});
     INFO(output);

@@ -2,6 +2,7 @@
 // What ends workers because nobody wants their tasks any more: time limits, a stop token, a generator that is dropped,
 // a failure elsewhere. Each of the tasks here would run for an hour.
 
+#include "start_methods.hpp"
 #include "support.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
@@ -17,14 +18,10 @@ namespace views = std::views;
 using namespace std::chrono_literals;
 using joblot::delayed;
 using joblot::Parallel;
+using support::forked;
 using support::right_value;
+using support::spawned_or_forked;
 using support::victim;
-
-joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
-joblot::backend_choice spawned_or_forked() {
-    if (support::under_tsan) return "processes"; // fork with threads is beyond it
-    return GENERATE(joblot::backend_choice("processes"), joblot::backend_choice(forked()));
-}
 
 void tell_pid(const std::string& dir) {
     support::publish(dir + "/pid-" + std::to_string(joblot::this_task::index()), std::to_string(::getpid()));

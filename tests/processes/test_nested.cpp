@@ -3,6 +3,7 @@
 // processes can be had, and an endless recursion ends in an error.
 
 #include "../support/thread_count.hpp"
+#include "start_methods.hpp"
 #include "support.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
@@ -17,6 +18,8 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
+using support::forked;
+using support::spawned_or_forked;
 
 struct inner_report {
     int effective = 0;
@@ -74,14 +77,8 @@ int endless_by_default(int depth, const std::string& dir) {
     return Parallel()(views::iota(0, 2) | views::transform(deeper))[0];
 }
 
-joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
-
 joblot::options outer(const joblot::backend_choice& backend = "processes") {
     return {.n_jobs = 2, .backend = backend, .batch_size = 1};
-}
-joblot::backend_choice spawned_or_forked() {
-    if (support::under_tsan) return "processes"; // fork with threads is beyond it
-    return GENERATE(joblot::backend_choice("processes"), joblot::backend_choice(forked()));
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What calls leave behind: no descriptor, no process, no zombie, no file in shared memory; and what workers inherit.
 
+#include "start_methods.hpp"
 #include "support.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
@@ -19,9 +20,9 @@ namespace views = std::views;
 using namespace std::chrono_literals;
 using joblot::delayed;
 using joblot::Parallel;
+using support::forked;
 
 joblot::processes short_lived() { return {.idle_timeout = 30ms}; }
-joblot::processes forked() { return {.start_method = joblot::start_method::fork}; }
 
 int sometimes_bad(int i, int what) {
     if (i != support::victim) return i;

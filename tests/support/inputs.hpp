@@ -14,6 +14,8 @@
 
 namespace support {
 
+inline int identity(int i) { return i; }
+
 struct input_failed : std::runtime_error {
     input_failed() : runtime_error{"the input range failed"} {}
 };

@@ -172,3 +172,32 @@ TEST_CASE("completeness is counted from the first task on, without gaps", "[proc
     CHECK(c.newly_complete() == 2);
     CHECK(c.is_done(3));
 }
+
+TEST_CASE("progress inside a batch is shown once, and never taken back", "[process][claimed_batch]") {
+    claimed_batch c(batch(0, 10), 0);
+    c.note_sent(c.next_range(none, 6), 1);
+    CHECK(c.newly_seen() == 0);
+    c.note_progress(2);
+    CHECK(c.newly_seen() == 2);
+    c.note_progress(1); // it was started anew
+    CHECK(c.newly_seen() == 0);
+    c.note_progress(100); // nonsense of another machine's: more than it was given
+    CHECK(c.newly_seen() == 4);
+    for (std::size_t k = 0; k != 3; ++k) c.note_done(k);
+    CHECK(c.newly_complete() == 3);
+    CHECK(c.newly_seen() == 0);
+    c.lost(none);
+    c.note_sent(c.next_range(none, none), 2); // 3 to 5
+    c.note_progress(1);
+    CHECK(c.newly_seen() == 0);
+    for (std::size_t k = 3; k != 6; ++k) c.note_done(k);
+    CHECK(c.newly_complete() == 3);
+    c.answered(0ns);
+    CHECK(c.newly_seen() == 0);
+    c.note_sent(c.next_range(none, none), 3); // 6 to 9
+    c.note_progress(1);
+    CHECK(c.newly_seen() == 1);
+    for (std::size_t k = 6; k != 10; ++k) c.note_done(k);
+    CHECK(c.newly_complete() == 4);
+    CHECK(c.newly_seen() == 3);
+}

@@ -40,6 +40,7 @@ struct batch_order {
     std::vector<std::uint64_t> images;              ///< broadcast values, as the task's further arguments
     std::map<std::string, int> places;              ///< address of a worker: id of its first thread
     std::map<std::string, std::string> environment; ///< for the child, beside the worker's own
+    bool watched = false;                           ///< somebody wants to know how far it is
 };
 
 /// The bytes of a batch, in pieces that refer to the message that it was made of.
@@ -102,6 +103,7 @@ private:
                  {"images", order.images},
                  {"places", order.places},
                  {"environment", order.environment},
+                 {"watched", order.watched},
                  {"worker_id_at", sizeof(detail::frame_head) + table + offsetof(detail::run_request, worker_id)}}
                 .dump(-1, ' ', false, json::error_handler_t::replace);
         const auto size = static_cast<std::uint32_t>(text.size());

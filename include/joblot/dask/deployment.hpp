@@ -34,19 +34,25 @@ public:
             static_cast<void>(cluster->call(requests::register_scheduler_plugin(module.name, module.pickle)));
         }
         const plugin files = program::own().for_workers();
-        const json answers =
-            cluster->call(requests::register_worker_plugin(cluster->dialect(), files.name, files.pickle));
-        if (!answers.is_object()) return; // no worker is there yet
-        for (const auto& [worker, answer] : answers.items()) {
-            if (!answer.is_object() || answer.value("status", json()) == "OK") continue;
-            throw backend_error("joblot: worker " + worker +
-                                " does not take the program (is its disk full?); its log "
-                                "says why");
+        json answers = cluster->call(requests::register_worker_plugin(cluster->dialect(), files.name, files.pickle));
+        if (answers.is_object() && answers.empty()) { // no worker is there yet; or another client was here before,
+            const plugin ready = program::own().for_workers_that_wait(); // maybe a moment ago
+            answers = cluster->call(requests::broadcast_worker_plugin(ready.name, ready.pickle));
         }
+        check(answers);
         done_.push_back(cluster);
     }
 
 private:
+    static void check(const json& answers) {
+        if (!answers.is_object()) return;
+        for (const auto& [worker, answer] : answers.items()) {
+            if (!answer.is_object() || answer.value("status", json()) == "OK") continue;
+            throw backend_error("joblot: worker " + worker +
+                                " does not take the program (is its disk full?); its log says why");
+        }
+    }
+
     std::mutex mutex_;
     std::vector<std::weak_ptr<session>> done_; // guarded by mutex_
 };

@@ -3,12 +3,11 @@
 // do and something to do next; the caller's thread takes what comes back, and sends again what was lost.
 #pragma once
 
-#include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/answer_taker.hpp>
+#include <joblot/dask/flight.hpp>
 #include <joblot/dask/images.hpp>
 #include <joblot/dask/inbox.hpp>
-#include <joblot/dask/program.hpp>
 #include <joblot/dask/session.hpp>
-#include <joblot/dask/task_key.hpp>
 #include <joblot/dask/workforce.hpp>
 #include <joblot/dispatch/remote_batches.hpp>
 
@@ -51,8 +50,8 @@ class call_driver {
 public:
     call_driver(job& j, std::shared_ptr<session> cluster, call_options options)
         : job_(j), cluster_(std::move(cluster)), options_(std::move(options)),
-          batches_(j, j.remote_runner().location(), false),
-          workforce_(options_.max_concurrency, options_.wait_for_workers) {}
+          batches_(j, j.remote_runner().location(), false), planner_(j, cluster_, batches_.timeout()),
+          answers_(j, batches_), workforce_(options_.max_concurrency, options_.wait_for_workers) {}
 
     call_driver(const call_driver&) = delete;
     call_driver& operator=(const call_driver&) = delete;
@@ -62,6 +61,7 @@ public:
         worker seat(job_, 0);
         seat_ = &seat;
         note_workers();
+        if (job_.settings().observed()) cluster_->watch_progress();
         job_.set_waker([this] { wake(); });
         {
             std::jthread claimer;
@@ -72,24 +72,6 @@ public:
     }
 
 private:
-    static constexpr std::size_t largest_in_graph = 64U << 10; ///< bytes of a batch that travel through the scheduler
-    static constexpr int most_losses = 10;                     ///< of one batch, without anybody's fault
-
-    /// A batch, and what is on the cluster because of it.
-    struct flight {
-        explicit flight(claimed_batch c) : batch(std::move(c)) {}
-
-        claimed_batch batch;
-        std::size_t most_tasks = job::none;                                             // for one Dask task
-        std::string payload_key{};                                                      // scattered data; empty: none
-        std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
-        bool unwanted = false;                                                          // was cancelled by us
-        bool suspect = false; // workers died under this task: it is to be tried with no other one about
-        bool alone = false;   // it is tried so now
-        int losses = 0;
-        clock::duration transport{}; // to write it and to bring it to the cluster
-    };
-
     // --- the claiming thread
 
     void start(std::jthread& claimer) {
@@ -161,7 +143,9 @@ private:
             range = batches_.write_request(f.batch, range, number, unknown_worker(), message);
             if (range.size() == 0) continue; // the first one could not be written, and has failed
             f.batch.note_sent(range, number);
-            submit(std::move(f), std::move(message), begin);
+            flight_plan plan = planner_.plan(f, std::move(message), places());
+            f.transport += clock::now() - begin;
+            take_off(std::move(f), std::move(plan));
             return true;
         }
         batches_.settle(f.batch, seat);
@@ -175,40 +159,14 @@ private:
         return false;
     }
 
-    void submit(flight f, detail::outgoing message, clock::time_point began) {
-        task_submission task;
-        const std::string group = task_group(job_.task_label(f.batch.of(), f.batch.sent().begin));
-        task.key = fresh_key(group, cluster_->client_id());
-        batch_order order = order_for_all();
-        f.images.clear();
-        for (const auto& image : message.images) {
-            if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
-            order.images.push_back(image->id());
-            f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
-            task.image_keys.push_back(f.images.back().second);
-        }
-        const auto batch =
-            std::make_shared<const batch_payload>(order, detail::worker_setup{.level = 1}, std::move(message));
-        if (batch->size() <= largest_in_graph) {
-            task.payload = batch->joined();
-        } else {
-            task.payload_key = f.payload_key = fresh_key("joblot_arguments", cluster_->client_id());
-            cluster_->scatter(f.payload_key, batch_payload::shared(batch), false);
-        }
-        f.transport += clock::now() - began;
-        take_off(std::move(task), std::move(f));
-    }
-
-    void take_off(task_submission task, flight f) {
-        const std::string key = task.key;
+    void take_off(flight f, flight_plan plan) {
+        const std::string key = plan.task.key;
         {
             const std::lock_guard lock(mutex_);
             flying_.emplace(key, std::move(f));
         }
         try {
-            std::vector<task_submission> one;
-            one.push_back(std::move(task));
-            cluster_->submit(std::move(one), options_.tasks, inbox_);
+            plan.send(*cluster_, options_.tasks, inbox_);
         } catch (...) {
             static_cast<void>(extract(key)); // its end would never come
             throw;
@@ -216,18 +174,9 @@ private:
         if (job_.is_halted()) inbox_->ring(); // it may be unwanted already
     }
 
-    [[nodiscard]] batch_order order_for_all() {
-        batch_order order;
-        order.program = program::own().name();
-        order.digest = program::own().digest();
-        order.timeout = batches_.timeout().value_or(std::chrono::nanoseconds(0));
-        if (const auto& inner = job_.settings().inside.inner_max_num_threads) {
-            for (const char* name : {"OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA"})
-                order.environment[std::string(name) + "_NUM_THREADS"] = std::to_string(*inner);
-        }
+    [[nodiscard]] std::map<std::string, int> places() {
         const std::lock_guard lock(mutex_);
-        order.places = workforce_.places().first_numbers();
-        return order;
+        return workforce_.places().first_numbers();
     }
     /// The id of tasks on a worker that is not known yet.
     [[nodiscard]] int unknown_worker() {
@@ -246,6 +195,7 @@ private:
         try {
             inbox::content news = inbox_->wait(patience());
             if (news.workers_changed || news.empty()) note_workers();
+            for (const auto& [key, done] : news.progress) note_progress(key, done); // before their ends
             for (task_end& end : news.ends) land(std::move(end));
             try_suspects();
             if (job_.is_halted()) cancel_unwanted();
@@ -267,12 +217,25 @@ private:
         return std::move(node.mapped());
     }
 
+    void note_progress(const std::string& key, std::size_t done) {
+        std::size_t more = 0;
+        {
+            const std::lock_guard lock(mutex_);
+            const auto found = flying_.find(key);
+            if (found == flying_.end()) return;
+            found->second.batch.note_progress(done);
+            more = found->second.batch.newly_seen();
+        }
+        job_.show_progress(more);
+    }
+
     /// A Dask task has ended.
     void land(task_end end) noexcept {
         try {
             std::optional<flight> f = extract(end.key);
             if (!f) return;
             if (!f->payload_key.empty()) cluster_->release({std::exchange(f->payload_key, {})});
+            f->transport += end.upload;
             take_end(*f, end);
             if (std::exchange(f->alone, false)) set_alone(false);
             if (f->suspect) {
@@ -291,60 +254,22 @@ private:
     void take_end(flight& f, const task_end& end) {
         switch (end.how) {
         case task_end::kind::result:
-            return take_answer(f, end);
+            return answers_.take(f, end.data, *seat_);
         case task_end::kind::erred:
-            if (!end.data.empty()) return take_answer(f, end);
+            if (!end.data.empty()) return answers_.take(f, end.data, *seat_);
             throw backend_error("joblot: a Dask worker could not run a batch: " + end.type + ": " + end.text);
         case task_end::kind::worker_killed:
             return workers_killed(f, end);
         case task_end::kind::cancelled:
             return data_lost(f);
+        case task_end::kind::not_sent:
+            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " +
+                                end.text);
         case task_end::kind::connection_lost:
             break;
         }
         throw backend_error("joblot: the connection with the Dask scheduler at " + cluster_->scheduler().text() +
                             " was lost: " + end.text);
-    }
-
-    void take_answer(flight& f, const task_end& end) {
-        const batch_answer answer(end.data);
-        const batch_report& report = answer.report();
-        if (report.end == batch_end::refused) throw backend_error("joblot: " + report.why);
-        const std::string where =
-            "worker " + report.worker + ", process " + (report.pid ? std::to_string(*report.pid) : "unknown");
-        std::optional<std::chrono::nanoseconds> took;
-        answer.for_each_frame([&](detail::frame_kind kind, detail::incoming message) {
-            if (kind != detail::frame_kind::results) return;
-            const detail::run_results head = batches_.take_results(f.batch, message, where, *seat_);
-            deaths_without_task_ = 0; // a program that ran out of memory ends after it has answered for the task
-            if (head.last) took = std::chrono::nanoseconds(head.took);
-        });
-        if (report.end == batch_end::done && !took)
-            throw serialization_error("joblot: a worker's answer to a batch ends too early", "an answer");
-        if (report.end == batch_end::done) {
-            f.batch.answered(*took);
-        } else {
-            program_ended(f, report);
-        }
-    }
-
-    /// The program did not come to the end of a batch.
-    void program_ended(flight& f, const batch_report& report) {
-        using detail::remote_batches;
-        const auto k = report.current ? remote_batches::task_at(f.batch, *report.current) : std::nullopt;
-        if (report.end == batch_end::cancelled) { // not by us, or it would not be told: by a worker that closes
-            count_loss(f);
-        } else if (k) {
-            batches_.task_ended_worker(f.batch, *k, *seat_, [&](const task_info& info) {
-                if (report.end == batch_end::timed_out) return batches_.timed_out(info);
-                return std::make_exception_ptr(
-                    worker_crashed(info, {report.signal, report.exit_status}, report.stderr_tail));
-            });
-        } else if (report.end == batch_end::died && ++deaths_without_task_ >= 3) {
-            throw backend_error("joblot: the program dies between tasks on worker " + report.worker +
-                                (report.stderr_tail.empty() ? "" : "; the last of its stderr:\n" + report.stderr_tail));
-        }
-        f.batch.lost(job_.limit());
     }
 
     /// Dask's workers have died with it, several times. That may be the fault of a task that ran beside it, or before
@@ -390,17 +315,11 @@ private:
     /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.
     void data_lost(flight& f) {
         if (!f.unwanted) {
-            count_loss(f);
+            f.count_loss();
             for (const auto& [image, key] : f.images) scattered_images::instance().lost(*image, key, cluster_);
         }
         f.batch.lost(job_.limit());
     }
-    static void count_loss(flight& f) {
-        if (++f.losses == most_losses)
-            throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
-                                "data, or as its worker closed");
-    }
-
     /// Nobody wants to know any more what becomes of some batches.
     void cancel_unwanted() {
         std::vector<std::string> keys;
@@ -439,10 +358,11 @@ private:
     const std::shared_ptr<session> cluster_;
     const call_options options_;
     const detail::remote_batches batches_;
+    const flight_planner planner_;
     const std::shared_ptr<inbox> inbox_ = std::make_shared<inbox>();
     std::atomic<std::uint64_t> numbers_{0}; // of requests
     worker* seat_ = nullptr;                // of the caller's thread, as is what follows
-    int deaths_without_task_ = 0;
+    answer_taker answers_;
 
     std::mutex mutex_;             // guards all below; nothing of the job is called with it but atomics
     std::condition_variable room_; // for the claiming thread

@@ -186,6 +186,7 @@ struct event {
         lost,      ///< of `keys`: their values are gone
         retried,   ///< of `keys`: they run anew, after they had failed
         restarted, ///< all workers are started anew, all keys are gone
+        progress,  ///< of `keys`: `done` of their tasks are done, and they run on
         failed,    ///< the scheduler could not do what a message asked for: `text`
         closed     ///< the stream; no more comes
     };
@@ -193,6 +194,7 @@ struct event {
     std::vector<std::string> keys;
     python_exception exception;
     std::string text;
+    std::size_t done = 0;
 };
 
 /// What went wrong, if an answer says so: it has a `status` with "error" in it.
@@ -226,6 +228,15 @@ namespace parts { // of reading events
     }
     return result;
 }
+/// What a worker told with its event, {"topic": ..., "event": [when, {"key": ..., "done": ...}]}, if it is one of ours.
+inline void read_progress(const json& message, event& to) {
+    const json content = message.value("event", json());
+    if (!content.is_array() || content.size() != 2 || !content[1].is_object()) return;
+    const json done = content[1].value("done", json());
+    if (!done.is_number_unsigned()) return;
+    to.keys = keys_at(content[1]);
+    to.done = done.get<std::size_t>();
+}
 [[nodiscard]] inline std::optional<enum event::kind> kind_of(std::string_view op) {
     using enum event::kind;
     static constexpr std::pair<std::string_view, enum event::kind> known[] = {{"stream-start", started},
@@ -236,6 +247,7 @@ namespace parts { // of reading events
                                                                               {"lost-data", lost},
                                                                               {"task-retried", retried},
                                                                               {"restart", restarted},
+                                                                              {"event", progress},
                                                                               {"error", failed},
                                                                               {"close", closed},
                                                                               {"stream-closed", closed}};
@@ -256,7 +268,7 @@ namespace parts { // of reading events
         if (!told.is_object()) broken_message("an event is none");
         const auto kind = answer_error(told) ? event::kind::failed : parts::kind_of(parts::text_at(told, "op"));
         if (!kind) continue;
-        event e{*kind, parts::keys_at(told), {}, {}};
+        event e{*kind, parts::keys_at(told), {}, {}, 0};
         switch (*kind) {
         case event::kind::erred:
             e.exception = exception_at(m, told.value("exception", json()));
@@ -266,6 +278,9 @@ namespace parts { // of reading events
             break;
         case event::kind::started:
             e.text = parts::text_at(told, "warning");
+            break;
+        case event::kind::progress:
+            parts::read_progress(told, e);
             break;
         case event::kind::failed:
             e.text = answer_error(told).value_or(parts::text_at(told, "exception"));

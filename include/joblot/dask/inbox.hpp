@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,13 +20,19 @@ public:
     /// What has come since the last look.
     struct content {
         std::vector<task_end> ends;
+        std::vector<std::pair<std::string, std::size_t>> progress; // keys, and how many of their tasks are done
         bool workers_changed = false;
         bool rung = false;
-        [[nodiscard]] bool empty() const noexcept { return ends.empty() && !workers_changed && !rung; }
+        [[nodiscard]] bool empty() const noexcept {
+            return ends.empty() && progress.empty() && !workers_changed && !rung;
+        }
     };
 
     void task_ended(task_end end) noexcept override {
         note([&] { content_.ends.push_back(std::move(end)); }); // without memory there is no way on: terminate
+    }
+    void progressed(const std::string& key, std::size_t done) noexcept override {
+        note([&] { content_.progress.emplace_back(key, done); });
     }
     void workers_changed() noexcept override {
         note([&] { content_.workers_changed = true; });

@@ -54,33 +54,42 @@ public:
     /// has them leaves them as they are.
     [[nodiscard]] plugin for_workers() const {
         const detail::mapping all = map();
-        pickle_writer p;
-        p.reserve(all.size() + worker_shim_source().size() + 4096);
-        begin_with_module(p);
-        p.global(worker_shim_module, "Program");
-        p.begin();
-        p.text(name());
-        p.text(digest_);
-        p.bytes(detail::bytes_view(all.data(), all.size()));
-        p.end_tuple();
-        p.call();
-        end_with_module(p);
-        return {std::string(worker_shim_module) + "-" + name(), p.finish()};
+        return made_by("Program", plugin_name(), all.size(), [&](pickle_writer& p) {
+            p.text(name());
+            p.text(digest_);
+            p.bytes(detail::bytes_view(all.data(), all.size()));
+        });
+    }
+    /// Is set up on a worker as soon as that has what another client's `for_workers` brings; fails where it does not
+    /// come.
+    [[nodiscard]] plugin for_workers_that_wait() const {
+        return made_by("Ready", plugin_name() + "-ready", 0, [this](pickle_writer& p) {
+            p.text(name());
+            p.text(plugin_name());
+        });
     }
     /// Gives the scheduler the module, where `dialect::scheduler_needs_modules`.
     [[nodiscard]] static plugin for_scheduler() {
-        pickle_writer p;
-        begin_with_module(p);
-        p.global(worker_shim_module, "Source");
-        p.empty_tuple();
-        p.call();
-        end_with_module(p);
-        return {std::string(worker_shim_module), p.finish()};
+        return made_by("Source", std::string(worker_shim_module), 0, [](pickle_writer&) {});
     }
-    /// What tasks call.
-    [[nodiscard]] static python_function function() { return {std::string(worker_shim_module), "run"}; }
 
 private:
+    [[nodiscard]] std::string plugin_name() const { return std::string(worker_shim_module) + "-" + name(); }
+
+    template <class Arguments>
+    static plugin made_by(const char* type, std::string plugin_name, std::size_t size, Arguments write) {
+        pickle_writer p;
+        p.reserve(size + worker_shim_source().size() + 4096);
+        begin_with_module(p);
+        p.global(worker_shim_module, type);
+        p.begin();
+        write(p);
+        p.end_tuple();
+        p.call();
+        end_with_module(p);
+        return {std::move(plugin_name), p.finish()};
+    }
+
     // The pickle is `operator.getitem((exec(..., {...}), <what follows>), 1)`: it makes the module before it names what
     // is in it. So it needs nothing that was sent before, whatever a worker that joins late does first.
     static void begin_with_module(pickle_writer& p) {

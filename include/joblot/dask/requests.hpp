@@ -7,12 +7,13 @@
 //
 // Requests, answered one by one on a connection of their own (`m = writer.finish(request)`); an answer is anything, or
 // {"status": "error" or "uncaught-error", ...} (see `answer_error` in events.hpp):
-//     identity, versions, ncores, who_has, scatter, gather, register_worker_plugin, register_scheduler_plugin,
+//     identity, versions, ncores, who_has, scatter, gather, register_worker_plugin, broadcast_worker_plugin,
+//     register_scheduler_plugin,
 //     get_data (to a worker), cancel (old schedulers)
 //
 // A client's stream: `register_client` first, answered by [{"op": "stream-start", ...}]; then both sides send lists of
 // messages (`m = writer.finish(json::array({...}))`), which are not answered, but see events.hpp:
-//     heartbeat, update_graph, releases_keys, desires_keys, cancel, close_client + close_stream
+//     heartbeat, update_graph, releases_keys, desires_keys, cancel, subscribe, close_client + close_stream
 // A scheduler works at several messages at once: a cancel that follows its update_graph at once may find no task yet,
 // and then nothing at all happens.
 
@@ -142,6 +143,12 @@ namespace requests {
     if (to.worker_plugin_has_idempotent()) request["idempotent"] = true;
     return request;
 }
+/// Gives all workers that there are a plugin, which the scheduler does not keep. Answers as the one above.
+[[nodiscard]] inline json broadcast_worker_plugin(const std::string& name, bytes_view plugin) {
+    return {{"op", "broadcast"},
+            {"reply", true},
+            {"msg", {{"op", "plugin-add"}, {"plugin", message_writer::binary(plugin)}, {"name", name}}}};
+}
 /// The same for the scheduler. Answers null or an error.
 [[nodiscard]] inline json register_scheduler_plugin(const std::string& name, bytes_view plugin) {
     return {{"op", "register_scheduler_plugin"},
@@ -171,6 +178,10 @@ namespace requests {
 /// That the client wants existing keys: what their end is comes as an event, if they have ended at once.
 [[nodiscard]] inline json desires_keys(const std::string& client, const std::vector<std::string>& keys) {
     return {{"op", "client-desires-keys"}, {"keys", keys}, {"client", client}};
+}
+/// That the client wants to hear the events of a topic: what workers tell with `log_event`.
+[[nodiscard]] inline json subscribe(const std::string& client, const std::string& topic) {
+    return {{"op", "subscribe-topic"}, {"topic", topic}, {"client", client}};
 }
 /// That the client does not want them any more: they are forgotten, where nobody else does. Running tasks are left to
 /// end.

@@ -44,14 +44,20 @@ public:
 
     /// Hands over tasks; what becomes of each is told to the listener. @throws backend_error where the session is lost.
     void submit(std::vector<task_submission> tasks, const task_options& options,
-                std::shared_ptr<task_listener> listener,
-                const python_function& function = {std::string(worker_shim_module), "run"});
-    /// Their ends come at once (on the session's thread): `cancelled`, unless they came before.
+                std::shared_ptr<task_listener> listener, const python_function& function = run_function());
+    /// The same for one task whose `payload_key` names data that is brought to the cluster first; it stays there until
+    /// `release`. Does not wait for it: the pieces are read until the task's end is told.
+    void submit_with_data(task_submission task, std::vector<payload> pieces, const task_options& options,
+                          std::shared_ptr<task_listener> listener);
+    /// Has listeners told how far batches are that run.
+    void watch_progress();
+    /// Their ends come at once (on the session's thread), or as soon as nothing of their data is read any more:
+    /// `cancelled`, unless they came before.
     void cancel(std::vector<std::string> keys);
 
     /// Puts data for tasks on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
     void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
-                 const python_class& type = {std::string(worker_shim_module), "Blob"});
+                 const python_class& type = blob_class());
     /// Lets go of scattered data.
     void release(std::vector<std::string> keys);
 
@@ -75,6 +81,9 @@ public:
     void close() noexcept;
 
 private:
+    static python_function run_function() { return {std::string(worker_shim_module), "run"}; }
+    static python_class blob_class() { return {std::string(worker_shim_module), "Blob"}; }
+
     struct running { // by itself, so that a forked child can leave it alone
         std::shared_ptr<session_core> core;
         std::thread thread;
@@ -178,18 +187,49 @@ inline std::shared_ptr<session> session::shared(const address& scheduler, const 
     return connect(scheduler, options);
 }
 
+namespace parts { // of sending
+
+inline std::shared_ptr<encoded_message> graph_message(const dialect& to, const python_function& function,
+                                                      const std::vector<task_submission>& tasks,
+                                                      const task_options& options) {
+    message_writer writer;
+    const json graph = requests::update_graph(writer, to, function, tasks, options);
+    return std::make_shared<encoded_message>(writer.finish(json::array({graph})));
+}
+inline std::shared_ptr<const encoded_message> scatter_message(const std::string& client, const std::string& key,
+                                                              std::vector<payload> pieces, bool to_all_workers,
+                                                              const python_class& type) {
+    message_writer writer;
+    const json request = requests::scatter(writer, client, key, std::move(pieces), to_all_workers, {}, 30, type);
+    return std::make_shared<const encoded_message>(writer.finish(request));
+}
+
+} // namespace parts
+
 inline void session::submit(std::vector<task_submission> tasks, const task_options& options,
                             std::shared_ptr<task_listener> listener, const python_function& function) {
     if (tasks.empty()) return;
     session_core& c = core();
-    message_writer writer;
-    const json graph = requests::update_graph(writer, c.dialect(), function, tasks, options);
-    auto encoded = std::make_shared<encoded_message>(writer.finish(json::array({graph})));
+    auto encoded = parts::graph_message(c.dialect(), function, tasks, options);
     std::vector<std::string> keys;
     for (task_submission& t : tasks) keys.push_back(std::move(t.key));
     c.post([&c, keys = std::move(keys), listener = std::move(listener), encoded] {
         c.submit(keys, listener, std::move(*encoded));
     });
+}
+inline void session::submit_with_data(task_submission task, std::vector<payload> pieces, const task_options& options,
+                                      std::shared_ptr<task_listener> listener) {
+    session_core& c = core();
+    auto data = parts::scatter_message(c.client_id(), task.payload_key, std::move(pieces), false, blob_class());
+    std::vector<task_submission> one;
+    one.push_back(std::move(task));
+    auto graph = parts::graph_message(c.dialect(), run_function(), one, options);
+    c.post([&c, data = std::move(data), key = one.front().key, listener = std::move(listener),
+            graph = std::move(graph)]() mutable { c.submit_after(std::move(data), key, listener, graph); });
+}
+inline void session::watch_progress() {
+    session_core& c = core();
+    c.post([&c] { c.watch_progress(); });
 }
 inline void session::cancel(std::vector<std::string> keys) {
     session_core& c = core();
@@ -203,9 +243,7 @@ inline void session::release(std::vector<std::string> keys) {
 inline void session::scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
                              const python_class& type) {
     session_core& c = core();
-    message_writer writer;
-    const json request = requests::scatter(writer, c.client_id(), key, std::move(pieces), to_all_workers, {}, 30, type);
-    wait_for(c.ask(std::make_shared<const encoded_message>(writer.finish(request))));
+    wait_for(c.ask(parts::scatter_message(c.client_id(), key, std::move(pieces), to_all_workers, type)));
 }
 inline nlohmann::json session::call(nlohmann::json request) {
     return wait_for(core().ask(session_core::encode(request)));

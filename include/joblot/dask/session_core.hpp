@@ -3,12 +3,16 @@
 #pragma once
 
 #include <joblot/dask/address.hpp>
+#include <joblot/dask/client_stream.hpp>
 #include <joblot/dask/events.hpp>
 #include <joblot/dask/gatherer.hpp>
+#include <joblot/dask/greeting.hpp>
 #include <joblot/dask/peer_link.hpp>
+#include <joblot/dask/pulse.hpp>
 #include <joblot/dask/requests.hpp>
 #include <joblot/dask/session_types.hpp>
 #include <joblot/dask/tls.hpp>
+#include <joblot/dask/uploads.hpp>
 #include <joblot/error.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -21,7 +25,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
@@ -46,7 +49,12 @@ public:
     session_core(address scheduler, connect_options options)
         : address_(std::move(scheduler)), options_(std::move(options)), client_id_(make_id()),
           tls_(address_.tls ? make_tls_context(options_.tls) : nullptr), work_(io_.get_executor()),
-          scheduler_(io_.get_executor(), address_, tls_, [this] { heard(); }), tick_(io_), poll_(io_),
+          scheduler_(io_.get_executor(), address_, tls_, [this] { pulse_.heard(); }),
+          stream_(io_.get_executor(), client_id_, [this](const std::exception_ptr& e) { lose(in_words(e)); }),
+          uploads_(io_.get_executor(), scheduler_, options_.timeout,
+                   [this](const std::exception_ptr& e) { lose(in_words(e)); }),
+          pulse_(io_.get_executor(), scheduler_, stream_, options_, [this](const std::string& why) { lose(why); }),
+          poll_(io_),
           values_(io_.get_executor(), scheduler_,
                   {.came = [this](const std::string& key, received_object value) { value_came(key, std::move(value)); },
                    .unreadable = [this](const std::string& key, const std::string& why) { value_broken(key, why); },
@@ -119,22 +127,15 @@ public:
     /// Connects. @throws backend_error.
     asio::awaitable<void> start_up() {
         const auto deadline = clock::now() + options_.timeout;
-        heard();
-        const json versions = (co_await ask_patiently(deadline)).head;
+        const json versions = (co_await ask_versions(scheduler_, deadline)).head;
         dialect_.emplace(requests::dialect_from(versions));
-        stream_ = co_await scheduler_.dial(deadline);
-        stream_->end_at(deadline);
-        message_writer writer;
-        const encoded_message hello = writer.finish(requests::register_client(client_id_, versions));
-        co_await stream_->write(hello);
-        const message answer = co_await stream_->read();
-        refuse_where_refused(answer.head);
-        stream_->end_at(std::nullopt);
+        const message answer = co_await stream_.open(co_await scheduler_.dial(deadline), versions, deadline);
+        check_welcome(address_, answer.head);
         co_await ask_for_workers();
         alive_.store(true);
         spawn(listen());
-        spawn(keep_alive());
-        spawn(watch());
+        spawn(pulse_.beat());
+        spawn(pulse_.watch());
         spawn(watch_workers());
     }
 
@@ -149,19 +150,36 @@ public:
 
     void submit(const std::vector<std::string>& keys, const std::shared_ptr<task_listener>& listener,
                 encoded_message graph) {
-        if (listeners_.empty()) poll_.cancel(); // it sleeps for long
-        for (const std::string& key : keys) listeners_.insert_or_assign(key, listener);
+        listen_for(keys, listener);
         if (!lost_.empty()) return lose_keys();
-        send(std::move(graph));
+        stream_.send(std::move(graph));
+    }
+    /// Sends the graph of one task when the data that it needs is there, which `data` asks the scheduler to take. While
+    /// that is under way the key does not end: what the data refers to is still read.
+    void submit_after(std::shared_ptr<const encoded_message> data, const std::string& key,
+                      const std::shared_ptr<task_listener>& listener, const std::shared_ptr<encoded_message>& graph) {
+        listen_for({key}, listener);
+        if (!lost_.empty()) return lose_keys();
+        uploads_.add(key, std::move(data), [this, key, graph](const upload_end& how) {
+            const auto found = listeners_.find(key);
+            if (found == listeners_.end()) return; // the scheduler is lost
+            found->second.upload = how.took;
+            if (!how.wanted) return end_cancelled(key, "");
+            if (!how.error.empty()) return end({.key = key, .how = task_end::kind::not_sent, .text = how.error});
+            stream_.send(std::move(*graph));
+        });
     }
     void cancel(const std::vector<std::string>& keys) {
         for (const std::string& key : keys) {
-            if (listeners_.contains(key)) end_cancelled(key, "");
+            if (listeners_.contains(key) && !uploads_.cancel(key)) end_cancelled(key, "");
         }
     }
-    void release(std::vector<std::string> keys) {
-        std::move(keys.begin(), keys.end(), std::back_inserter(released_));
-        write_soon();
+    void release(std::vector<std::string> keys) { stream_.release(std::move(keys)); }
+    /// Has the listeners told how far batches are. Any number of times.
+    void watch_progress() {
+        if (std::exchange(watches_progress_, true)) return;
+        message_writer writer;
+        stream_.send(writer.finish(json::array({requests::subscribe(client_id_, progress_topic)})));
     }
     asio::awaitable<void> ask_for_workers() {
         const json answer = co_await ask(encode(requests::ncores()));
@@ -179,7 +197,7 @@ public:
         }
         if (!changed) co_return;
         std::set<std::shared_ptr<task_listener>> all;
-        for (const auto& [key, listener] : listeners_) all.insert(listener);
+        for (const auto& [key, w] : listeners_) all.insert(w.listener);
         for (const auto& listener : all) listener->workers_changed();
     }
 
@@ -189,7 +207,10 @@ public:
     }
 
 private:
-    static constexpr std::chrono::seconds heartbeat_interval{5}; // Dask's own clients'
+    struct waiting {
+        std::shared_ptr<task_listener> listener;
+        clock::duration upload{}; // how long it took to bring its data
+    };
 
     static std::string make_id() {
         std::random_device device; // two programs must not get the same
@@ -212,43 +233,11 @@ private:
             if (e) lose(in_words(e));
         });
     }
-    void heard() noexcept { last_heard_ = clock::now(); }
-
-    // ---- connecting
-
-    /// The scheduler's versions, as soon as somebody listens there.
-    asio::awaitable<message> ask_patiently(clock::time_point deadline) {
-        const auto request = encode(requests::versions());
-        const auto left = [&] { return std::chrono::ceil<std::chrono::milliseconds>(deadline - clock::now()); };
-        for (auto pause = std::chrono::milliseconds(10);; pause = std::min(pause * 2, std::chrono::milliseconds(500))) {
-            std::optional<comm_error> failed;
-            try {
-                co_return co_await scheduler_.ask(*request, {left(), left()});
-            } catch (const comm_error& e) {
-                failed = e;
-            }
-            if (!failed->worth_retrying() || left() < pause) throw comm_error(*failed);
-            asio::steady_timer timer(io_, pause);
-            co_await timer.async_wait(asio::use_awaitable);
-        }
-    }
-    void refuse_where_refused(const json& answer) const {
-        if (answer.is_array() && !answer.empty() && answer[0].is_object() &&
-            answer[0].value("op", json()) == "stream-start") {
-            const json error = answer[0].value("error", json());
-            if (!error.is_string() || error == "") return;
-            throw backend_error("joblot: the scheduler at " + address_.text() +
-                                " refuses this client: " + error.get<std::string>());
-        }
-        throw backend_error("joblot: the scheduler at " + address_.text() + " refuses this client: it answered " +
-                            answer.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 400));
-    }
-
     // ---- the stream
 
     asio::awaitable<void> listen() {
         for (;;) {
-            std::vector<event> events = events_of(co_await stream_->read());
+            std::vector<event> events = events_of(co_await stream_.read());
             for (event& e : events) handle(e);
         }
     }
@@ -269,6 +258,12 @@ private:
         case event::kind::restarted:
             for (const std::string& key : all_keys()) end_cancelled(key, "the cluster was started anew");
             break;
+        case event::kind::progress:
+            for (const std::string& key : e.keys) {
+                if (const auto w = listeners_.find(key); w != listeners_.end())
+                    w->second.listener->progressed(key, e.done);
+            }
+            break;
         case event::kind::failed:
             complaint_ = e.text;
             break;
@@ -283,77 +278,16 @@ private:
     }
     [[nodiscard]] std::vector<std::string> all_keys() const {
         std::vector<std::string> keys;
-        for (const auto& [key, listener] : listeners_) keys.push_back(key);
+        for (const auto& [key, w] : listeners_) keys.push_back(key);
         return keys;
     }
 
-    void send(encoded_message m) {
-        outgoing_.push_back(std::move(m));
-        write_soon();
-    }
-    void write_soon() {
-        if (lost_.empty() && !std::exchange(writing_, true)) spawn(write_all());
-    }
-    asio::awaitable<void> write_all() {
-        while (lost_.empty() && (!outgoing_.empty() || !released_.empty())) {
-            encoded_message next;
-            if (outgoing_.empty()) { // after the graphs: what is released now may be in one of them
-                message_writer writer;
-                next = writer.finish(json::array({requests::releases_keys(client_id_, std::exchange(released_, {}))}));
-            } else {
-                next = std::move(outgoing_.front());
-                outgoing_.pop_front();
-            }
-            co_await stream_->write(next);
-        }
-        writing_ = false;
-    }
     asio::awaitable<void> say_goodbye() {
-        if (!alive_.load() || !lost_.empty()) co_return;
-        message_writer writer;
-        const encoded_message goodbye =
-            writer.finish(json::array({requests::close_client(), requests::close_stream()}));
-        if (std::exchange(writing_, true)) co_return; // it closes in the middle of something
-        stream_->end_at(clock::now() + std::chrono::seconds(1));
-        co_await stream_->write(goodbye);
+        if (alive_.load() && lost_.empty()) co_await stream_.say_goodbye();
     }
 
-    // ---- whether the scheduler lives
+    // ---- the cluster
 
-    static json echo() { return {{"op", "echo"}, {"reply", true}, {"data", 0}}; }
-    /// Heartbeats on the stream, which are not answered, and something that is.
-    asio::awaitable<void> keep_alive() {
-        const auto interval = std::min<std::chrono::milliseconds>(heartbeat_interval, options_.liveness_timeout / 4);
-        const auto ping = encode(echo());
-        asio::steady_timer timer(io_);
-        while (lost_.empty()) {
-            message_writer writer;
-            send(writer.finish(json::array({requests::heartbeat()})));
-            try {
-                co_await scheduler_.ask(*ping, {options_.timeout});
-            } catch (const comm_error& e) { // it may have no room for one more connection just now
-                if (!e.worth_retrying()) throw;
-            }
-            beat_ = &timer;
-            timer.expires_after(interval);
-            error_code cancelled;
-            co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
-            beat_ = nullptr;
-        }
-    }
-    asio::awaitable<void> watch() {
-        const auto interval = std::max<std::chrono::milliseconds>(options_.liveness_timeout / 8, poll_interval / 5);
-        while (lost_.empty()) {
-            const auto before = clock::now();
-            tick_.expires_after(interval);
-            error_code cancelled;
-            co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
-            if (clock::now() - before > 3 * interval) heard(); // it was this process that stood still
-            if (clock::now() - last_heard_ < options_.liveness_timeout) continue;
-            lose("it has answered nothing for " + std::to_string(options_.liveness_timeout.count()) +
-                 " ms (client_options::liveness_timeout)");
-        }
-    }
     asio::awaitable<void> watch_workers() {
         while (lost_.empty()) {
             poll_.expires_after(listeners_.empty() ? std::chrono::hours(1) : poll_interval);
@@ -364,17 +298,21 @@ private:
         }
     }
 
-    // ---- the ends of keys
+    // ---- keys
 
+    void listen_for(const std::vector<std::string>& keys, const std::shared_ptr<task_listener>& listener) {
+        if (listeners_.empty()) poll_.cancel(); // it sleeps for long
+        for (const std::string& key : keys) listeners_.insert_or_assign(key, waiting{listener});
+    }
     void end(task_end what) {
         const auto found = listeners_.find(what.key);
         if (found == listeners_.end()) return;
-        const std::shared_ptr<task_listener> listener = std::move(found->second);
+        const waiting one = std::move(found->second);
         listeners_.erase(found);
         values_.drop(what.key);
-        released_.push_back(what.key);
-        write_soon();
-        listener->task_ended(std::move(what));
+        stream_.release({what.key});
+        what.upload = one.upload;
+        one.listener->task_ended(std::move(what));
     }
     void end_cancelled(const std::string& key, std::string why) {
         // Whoever wants no key any more has cancelled it, as far as nobody else does.
@@ -406,15 +344,16 @@ private:
                     (complaint_.empty() ? "" : " (it had complained: " + complaint_ + ")");
         }
         values_.close();
-        scheduler_.close(); // the stream, too
-        tick_.cancel();
+        uploads_.close();
+        stream_.close();
+        scheduler_.close(); // the stream's connection, too
+        pulse_.stop();
         poll_.cancel();
-        if (beat_) beat_->cancel();
         lose_keys();
     }
     void lose_keys() noexcept {
-        for (auto& [key, listener] : std::exchange(listeners_, {}))
-            listener->task_ended({.key = key, .how = task_end::kind::connection_lost, .text = lost_});
+        for (auto& [key, w] : std::exchange(listeners_, {}))
+            w.listener->task_ended({.key = key, .how = task_end::kind::connection_lost, .text = lost_});
     }
 
     const address address_;
@@ -429,15 +368,13 @@ private:
     std::atomic<bool> alive_ = false; // connected, and not lost
 
     peer_link scheduler_;
-    std::shared_ptr<comm> stream_;
-    std::deque<encoded_message> outgoing_;
-    std::vector<std::string> released_; // keys that the scheduler is to be told of
-    bool writing_ = false;
-    clock::time_point last_heard_{};
+    client_stream stream_;
+    uploads uploads_;
+    pulse pulse_;
+    bool watches_progress_ = false;
     std::string complaint_; // the scheduler's last
-    asio::steady_timer tick_, poll_;
-    asio::steady_timer* beat_ = nullptr;
-    std::unordered_map<std::string, std::shared_ptr<task_listener>> listeners_; // of keys that have not ended
+    asio::steady_timer poll_;
+    std::unordered_map<std::string, waiting> listeners_; // of keys that have not ended
     gatherer values_;
 
     mutable std::mutex mutex_;           // guards what follows; the thread alone writes lost_ and workers_

@@ -25,6 +25,9 @@ namespace joblot::dask::engine {
 
 using connect_options = client_options;
 
+/// What workers tell about batches that run, as events of that name: {"key": ..., "done": number of tasks}.
+inline constexpr const char* progress_topic = "joblot-progress";
+
 /// The end of a submitted key. There is exactly one for each.
 struct task_end {
     enum class kind {
@@ -32,12 +35,14 @@ struct task_end {
         erred,          ///< it raised `type`; `data` are the bytes in the exception's arguments, if there are any
         worker_killed,  ///< Dask gave up as several workers died with it
         cancelled,      ///< by `session::cancel` (`text` is empty), or by another hand
+        not_sent,       ///< the data that it needs could not be brought to the cluster
         connection_lost ///< nobody knows what became of it
     };
     std::string key;
     kind how = kind::connection_lost;
     std::vector<std::byte> data{};
     std::string type{}, text{};
+    std::chrono::steady_clock::duration upload{}; ///< how long it took to bring its data to the cluster
 };
 
 /// Is told what happens, on the session's thread. Must not wait for anything.
@@ -49,6 +54,10 @@ public:
     virtual ~task_listener() = default;
 
     virtual void task_ended(task_end end) noexcept = 0;
+    /// So many tasks of that key's batch are done, while it runs on; told where `session::watch_progress` was called.
+    virtual void progressed(const std::string& key, std::size_t done) noexcept {
+        static_cast<void>(key), static_cast<void>(done);
+    }
     /// `session::worker_threads` has changed. Told to the listeners of keys that have not ended.
     virtual void workers_changed() noexcept {}
 };

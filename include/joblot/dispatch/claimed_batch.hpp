@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <utility>
 #include <vector>
 
 namespace joblot::detail {
@@ -103,6 +104,17 @@ public:
         return complete_ - before;
     }
 
+    /// The worker says that it has done so many of those that it was given, whose results come later.
+    void note_progress(std::size_t done) noexcept {
+        const auto known = static_cast<std::size_t>(std::count(done_.begin(), done_.end(), true));
+        seen_ = std::max(seen_, known + std::min(done, sent_.size()));
+    }
+    /// How many tasks more than at the last call are done, for all that is known: for showing progress.
+    std::size_t newly_seen() noexcept {
+        seen_ = std::min(std::max(seen_, complete_), done_.size());
+        return seen_ - std::exchange(shown_, seen_);
+    }
+
     /// Whether nothing is to be sent and nothing is under way.
     [[nodiscard]] bool is_over(std::size_t limit) const noexcept {
         return sent_.size() == 0 &&
@@ -119,6 +131,7 @@ private:
     std::vector<bool> done_;
     std::vector<int> tries_; // empty as long as nothing was tried again
     std::size_t complete_ = 0;
+    std::size_t seen_ = 0, shown_ = 0; // for progress; never less, even where a worker is lost with its results
     std::chrono::nanoseconds took_{};
 };
 using claimed_batch = basic_claimed_batch<>;

@@ -189,7 +189,10 @@ public:
     void advance_remote(const batch& b, std::size_t count, worker& w) {
         w.add_completed(count);
         publish_results(b, count);
-        if (reporter_) reporter_->add(count);
+    }
+    /// So many more tasks of other processes have ended, as far as is known.
+    void show_progress(std::size_t count) noexcept {
+        if (reporter_ && count) reporter_->add(count);
     }
     /// Nothing more comes of the batch.
     /// @param took How long its tasks ran; zero where that says nothing.

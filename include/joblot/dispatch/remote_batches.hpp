@@ -87,9 +87,10 @@ public:
         return head;
     }
 
-    /// Hands out the results that can be.
+    /// Hands out the results that can be, and shows progress.
     void advance(claimed_batch& c, worker& seat) const {
         if (const std::size_t n = c.newly_complete()) job_.advance_remote(c.of(), n, seat);
+        job_.show_progress(c.newly_seen());
     }
 
     /// Nothing more comes of the batch.

@@ -148,3 +148,25 @@ TEST_CASE("exceptions as older versions of tblib pickle them", "[dask][events]")
     CHECK(e.text == "short");
     CHECK(text_of(e.data) == "data");
 }
+
+TEST_CASE("how far a batch is, and events that say something else", "[dask][events]") {
+    const auto told = [](json content) {
+        return events(json::array({{{"op", "event"}, {"topic", "t"}, {"event", content}}}));
+    };
+    const auto all = told({1.5, {{"key", "run-1"}, {"done", 7U}}});
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].what == event::kind::progress);
+    CHECK(all[0].keys == keys{"run-1"});
+    CHECK(all[0].done == 7);
+    const json strange[] = {nullptr,
+                            json::array(),
+                            json::array({1, 2}),
+                            {1, {{"key", "run-1"}}},
+                            {1, {{"key", "run-1"}, {"done", -1}}},
+                            {1, {{"key", 5}, {"done", 1}}},
+                            "text"};
+    for (const json& content : strange) {
+        INFO(content);
+        for (const event& e : told(content)) CHECK(e.keys.empty());
+    }
+}

@@ -5,6 +5,7 @@ A client sends this module to the workers (`Program`) and to the scheduler (`Sou
 """
 
 import array
+import asyncio
 import collections
 import concurrent.futures
 import errno
@@ -40,6 +41,8 @@ NOT_OUR_CODE = 78  # exit status of a program that was sent what it has no code 
 POLL = 0.1  # seconds between looks at whether a task is still wanted
 IDLE = 60.0  # seconds that a child without work is kept
 TAIL = 4096
+TOPIC = "joblot-progress"  # of events that tell how far batches are
+TELL = 0.25  # seconds between two of them
 THREAD_LIMITS = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
 
 
@@ -161,6 +164,23 @@ class Program(WorkerPlugin):
         finally:
             os.close(descriptor)
         os.rename(fresh, path)
+
+
+class Ready(WorkerPlugin):
+    """Waits until a worker has what another client's `Program` brings it."""
+
+    def __init__(self, name, plugin):
+        self.name, self.plugin = name, plugin
+
+    async def setup(self, worker):
+        path = os.path.join(worker.local_directory, self.name)
+        for _ in range(600):
+            if os.path.exists(path):
+                return
+            if self.plugin not in worker.plugins:
+                break
+            await asyncio.sleep(0.05)
+        raise RuntimeError("joblot: %s did not come" % path)
 
 
 def write_all(descriptor, data):
@@ -601,6 +621,7 @@ class Batch:
             self.program, self.digest = head["program"], head["digest"]
             self.timeout, self.ids, self.places = head["timeout_ns"], head["images"], head["places"]
             self.environment, self.worker_id_at = head["environment"], head["worker_id_at"]
+            self.is_watched = head["watched"]
             self.worker_id = struct.unpack_from("=i", self.request, self.worker_id_at)[0]
             whole = end == len(data) and len(self.setup) >= 2 * FRAME.size and len(self.ids) == len(images)
             kinds = isinstance(self.ids, list) and isinstance(self.places, dict) and isinstance(self.environment, dict)
@@ -644,38 +665,53 @@ class Watch:
         return min(POLL, left / 1e9)
 
 
+class Progress:
+    """Tells the client now and then how many tasks of a batch are done, where somebody watches."""
+
+    def __init__(self, worker, is_watched):
+        self.worker, self.key, self.is_watched = worker, worker.get_current_task(), is_watched
+        self.next = time.monotonic() + TELL
+
+    def __call__(self, done):
+        now = time.monotonic()
+        if self.is_watched and now >= self.next:
+            self.next = now + TELL
+            self.worker.log_event(TOPIC, {"key": self.key, "done": done})
+
+
 def at_once(child):
     raise Ended("died")
 
 
-def converse(child, batch, request, watch, frames):
+def converse(child, batch, request, watch, frames, progress):
     """Lets a child run a batch. Gives how many of its tasks failed; `frames` gets the results as they come."""
     child.relay.tail = b""
     child.forget_gone(watch)
     child.give_images(batch.ids, batch.images, watch)
     child.send(request, watch)
-    return take_results(child, watch, frames)
+    return take_results(child, watch, frames, progress)
 
 
-def take_results(child, watch, frames):
+def take_results(child, watch, frames, progress):
     while True:
         kind, begin, frame = child.receive(watch)
         if kind != RESULTS:
             raise Ended("died")
         frames.append(frame)
-        _, _, _, last, failed, _ = RESULTS_HEAD.unpack_from(frame, begin)
+        _, first, count, last, failed, _ = RESULTS_HEAD.unpack_from(frame, begin)
         if last:
             return failed
+        progress(first + count - failed)
 
 
-def perform(crew, batch, watch, report, request):
+def perform(crew, batch, watch, report, request, progress):
     """Runs a batch on a child. Fills in the report; gives the frames of results, and how many tasks failed."""
     while True:
         child, frames = crew.lease(batch, watch), []
         fresh, child.fresh = child.fresh, False
         report["pid"] = child.pid
         try:
-            failed = converse(child, batch, request, watch, frames)
+            failed = converse(child, batch, request, watch, frames, progress)
         except Ended as error:
             end = error
         except BaseException:
@@ -686,7 +722,7 @@ def perform(crew, batch, watch, report, request):
             return frames, failed
         child.kill()
         try:
-            take_results(child, at_once, frames)  # what it said before it was ended
+            take_results(child, at_once, frames, progress)  # what it said before it was ended
         except Ended:
             pass
         child.end()
@@ -719,7 +755,8 @@ def run(payload, *images):
     try:
         batch = Batch(payload, images)
         watch = Watch(worker, crew, batch.timeout)
-        frames, failed = perform(crew, batch, watch, report, batch.request_of(address, seat))
+        progress = Progress(worker, batch.is_watched)
+        frames, failed = perform(crew, batch, watch, report, batch.request_of(address, seat), progress)
     except Ended as error:
         report["end"], frames = error.how, list(error.frames)
         if error.how == "refused":

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSL-1.0
+// A batch on its way through a cluster, and how it is brought there: as a Dask task, and data beside it.
+#pragma once
+
+#include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/images.hpp>
+#include <joblot/dask/program.hpp>
+#include <joblot/dask/session.hpp>
+#include <joblot/dask/task_key.hpp>
+#include <joblot/dispatch/claimed_batch.hpp>
+#include <joblot/dispatch/job.hpp>
+#include <joblot/error.hpp>
+#include <joblot/wire/parcel.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// A batch, and what is on the cluster because of it.
+struct flight {
+    explicit flight(detail::claimed_batch c) : batch(std::move(c)) {}
+
+    detail::claimed_batch batch;
+    std::size_t most_tasks = job::none;                                             // for one Dask task
+    std::string payload_key{};                                                      // scattered data; empty: none
+    std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
+    bool unwanted = false;                                                          // was cancelled by us
+    bool suspect = false; // workers died under this task: it is to be tried with no other one about
+    bool alone = false;   // it is tried so now
+    std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
+
+    /// It was lost without a task's fault. @throws backend_error where that has happened too often.
+    void count_loss() {
+        if (++losses_ == most_losses)
+            throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
+                                "data, or as its worker closed");
+    }
+
+private:
+    static constexpr int most_losses = 10;
+    int losses_ = 0;
+};
+
+/// What is to be sent of a flight.
+struct flight_plan {
+    task_submission task;
+    std::shared_ptr<const batch_payload> data; ///< what is scattered as `task.payload_key`; null: nothing
+
+    /// Does not wait. @throws backend_error where the session is lost.
+    void send(session& cluster, const task_options& options, std::shared_ptr<task_listener> listener) {
+        if (data)
+            return cluster.submit_with_data(std::move(task), batch_payload::shared(data), options, std::move(listener));
+        std::vector<task_submission> one;
+        one.push_back(std::move(task));
+        cluster.submit(std::move(one), options, std::move(listener));
+    }
+};
+
+/// For all flights of a call; thread-safe, as it does not change.
+class flight_planner {
+public:
+    flight_planner(job& j, std::shared_ptr<session> cluster, std::optional<std::chrono::nanoseconds> timeout)
+        : job_(j), cluster_(std::move(cluster)), timeout_(timeout) {}
+
+    /// Puts the broadcast values that the tasks need on the cluster, unless they are there: blocks for that.
+    /// @param message The tasks. @param places The id of the first thread of each worker. @throws backend_error.
+    [[nodiscard]] flight_plan plan(flight& f, detail::outgoing message, std::map<std::string, int> places) const {
+        flight_plan result;
+        result.task.key =
+            fresh_key(task_group(job_.task_label(f.batch.of(), f.batch.sent().begin)), cluster_->client_id());
+        batch_order order = order_for_all();
+        order.places = std::move(places);
+        f.images.clear();
+        for (const auto& image : message.images) {
+            if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
+            order.images.push_back(image->id());
+            f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
+            result.task.image_keys.push_back(f.images.back().second);
+        }
+        auto batch = std::make_shared<const batch_payload>(order, detail::worker_setup{.level = 1}, std::move(message));
+        if (batch->size() <= largest_in_graph) {
+            result.task.payload = batch->joined();
+        } else {
+            result.task.payload_key = f.payload_key = fresh_key("joblot_arguments", cluster_->client_id());
+            result.data = std::move(batch);
+        }
+        return result;
+    }
+
+private:
+    static constexpr std::size_t largest_in_graph = 64U << 10; ///< bytes of a batch that travel through the scheduler
+
+    [[nodiscard]] batch_order order_for_all() const {
+        batch_order order;
+        order.program = program::own().name();
+        order.digest = program::own().digest();
+        order.timeout = timeout_.value_or(std::chrono::nanoseconds(0));
+        order.watched = job_.settings().observed();
+        if (const auto& inner = job_.settings().inside.inner_max_num_threads) {
+            for (const char* name : {"OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA"})
+                order.environment[std::string(name) + "_NUM_THREADS"] = std::to_string(*inner);
+        }
+        return order;
+    }
+
+    job& job_;
+    const std::shared_ptr<session> cluster_;
+    const std::optional<std::chrono::nanoseconds> timeout_;
+};
+
+} // namespace joblot::dask::engine
