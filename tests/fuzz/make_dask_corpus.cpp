@@ -3,7 +3,6 @@
 // them. make_dask_corpus CAPTURED FOLDER fills FOLDER/fuzz_dask_message and FOLDER/fuzz_pickle.
 
 #include <joblot/dask/message.hpp>
-#include <joblot/dask/requests.hpp>
 
 #include <cstddef>
 #include <cstdio>
@@ -59,5 +58,4 @@ int main(int argc, char** argv) {
         int number = 0;
         write_pickles(m, head, to / "fuzz_pickle" / name, number);
     }
-    write(to / "fuzz_pickle" / "upload", requests::upload_plugin("UploadFile", "a.py", {}, true));
 }

@@ -55,12 +55,21 @@ public:
         std::move(keys.begin(), keys.end(), std::back_inserter(released_));
         write_soon();
     }
+    /// Wants to hear the events of a topic, until the end.
+    void subscribe(const std::string& topic) {
+        topics_.push_back(topic);
+        message_writer writer;
+        send(writer.finish(json::array({requests::subscribe(client_id_, topic)})));
+    }
     /// The last messages, if nothing else is being written.
     asio::awaitable<void> say_goodbye() {
         if (closed_ || std::exchange(writing_, true)) co_return; // it closes in the middle of something
+        json last = json::array();
+        for (const std::string& topic : topics_) last.push_back(requests::unsubscribe(client_id_, topic));
+        last.push_back(requests::close_client());
+        last.push_back(requests::close_stream());
         message_writer writer;
-        const encoded_message goodbye =
-            writer.finish(json::array({requests::close_client(), requests::close_stream()}));
+        const encoded_message goodbye = writer.finish(last);
         line_->end_at(clock::now() + std::chrono::seconds(1));
         co_await line_->write(goodbye);
     }
@@ -94,6 +103,7 @@ private:
     const std::function<void(std::exception_ptr)> broken_;
     std::shared_ptr<comm> line_;
     std::deque<encoded_message> outgoing_;
+    std::vector<std::string> topics_;   // that the scheduler has been told of
     std::vector<std::string> released_; // keys that the scheduler is to be told of
     bool writing_ = false;
     bool closed_ = false;

@@ -72,6 +72,8 @@ public:
     }
 
 private:
+    static constexpr int most_times_not_sent = 3;
+
     // --- the claiming thread
 
     void start(std::jthread& claimer) {
@@ -161,12 +163,14 @@ private:
 
     void take_off(flight f, flight_plan plan) {
         const std::string key = plan.task.key;
+        std::string target;
         {
             const std::lock_guard lock(mutex_);
+            if (plan.data) f.target = target = workforce_.places().least_busy(data_on_workers());
             flying_.emplace(key, std::move(f));
         }
         try {
-            plan.send(*cluster_, options_.tasks, inbox_);
+            plan.send(*cluster_, std::move(target), options_.tasks, inbox_);
         } catch (...) {
             static_cast<void>(extract(key)); // its end would never come
             throw;
@@ -174,6 +178,14 @@ private:
         if (job_.is_halted()) inbox_->ring(); // it may be unwanted already
     }
 
+    /// How many flights have data on each worker. For who holds the mutex.
+    [[nodiscard]] std::map<std::string, int> data_on_workers() const {
+        std::map<std::string, int> counts;
+        for (const auto& [key, f] : flying_) {
+            if (!f.target.empty()) ++counts[f.target];
+        }
+        return counts;
+    }
     [[nodiscard]] std::map<std::string, int> places() {
         const std::lock_guard lock(mutex_);
         return workforce_.places().first_numbers();
@@ -263,8 +275,7 @@ private:
         case task_end::kind::cancelled:
             return data_lost(f);
         case task_end::kind::not_sent:
-            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " +
-                                end.text);
+            return not_sent(f, end);
         case task_end::kind::connection_lost:
             break;
         }
@@ -310,6 +321,14 @@ private:
             if (launch(std::move(*next), *seat_)) return;
             set_alone(false);
         }
+    }
+
+    /// Its data could not be brought to the cluster: most likely as a worker was just ending.
+    void not_sent(flight& f, const task_end& end) {
+        if (++f.not_sent == most_times_not_sent)
+            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " +
+                                end.text);
+        f.batch.lost(job_.limit());
     }
 
     /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.

@@ -31,10 +31,12 @@ struct flight {
     detail::claimed_batch batch;
     std::size_t most_tasks = job::none;                                             // for one Dask task
     std::string payload_key{};                                                      // scattered data; empty: none
+    std::string target{};                                                           // the worker that gets that
     std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
     bool unwanted = false;                                                          // was cancelled by us
     bool suspect = false; // workers died under this task: it is to be tried with no other one about
     bool alone = false;   // it is tried so now
+    int not_sent = 0;     // how often its data did not come to the cluster
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
     /// It was lost without a task's fault. @throws backend_error where that has happened too often.
@@ -54,10 +56,13 @@ struct flight_plan {
     task_submission task;
     std::shared_ptr<const batch_payload> data; ///< what is scattered as `task.payload_key`; null: nothing
 
-    /// Does not wait. @throws backend_error where the session is lost.
-    void send(session& cluster, const task_options& options, std::shared_ptr<task_listener> listener) {
-        if (data)
-            return cluster.submit_with_data(std::move(task), batch_payload::shared(data), options, std::move(listener));
+    /// Does not wait. @param worker Who gets the data. @throws backend_error where the session is lost.
+    void send(session& cluster, std::string worker, const task_options& options,
+              std::shared_ptr<task_listener> listener) {
+        if (data) {
+            return cluster.submit_with_data(std::move(task), batch_payload::shared(data), std::move(worker), options,
+                                            std::move(listener));
+        }
         std::vector<task_submission> one;
         one.push_back(std::move(task));
         cluster.submit(std::move(one), options, std::move(listener));
@@ -79,6 +84,7 @@ public:
         batch_order order = order_for_all();
         order.places = std::move(places);
         f.images.clear();
+        f.target.clear();
         for (const auto& image : message.images) {
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());

@@ -5,6 +5,7 @@
 
 #include <joblot/dask/peer_link.hpp>
 #include <joblot/dask/requests.hpp>
+#include <joblot/dask/worker_peers.hpp>
 #include <joblot/error.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -36,18 +37,14 @@ public:
         std::function<void(const std::string& key)> forgotten; ///< the scheduler knows nothing of it any more
         std::function<void(std::exception_ptr)> broken;        ///< nothing more can be fetched
     };
-    struct settings {
-        std::string client_id;
-        std::shared_ptr<tls_context> tls;
-        peer_link::limits scheduler_limits;
-        std::chrono::milliseconds worker_connect{3000}; ///< longer ones go through the scheduler
-        std::chrono::milliseconds worker_silence{30'000};
+    struct limits {
+        peer_link::limits scheduler, worker; ///< beyond the worker's, values come through the scheduler
     };
 
-    gatherer(asio::any_io_executor executor, peer_link& scheduler, listener told)
-        : executor_(std::move(executor)), scheduler_(scheduler), told_(std::move(told)) {}
-
-    void set(settings s) { settings_ = std::move(s); }
+    gatherer(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, worker_peers& peers,
+             limits limit, listener told)
+        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), peers_(peers),
+          limits_(limit), told_(std::move(told)) {}
 
     /// The key's value is on the cluster; or again, as it was lost on the way.
     void add(const std::string& key) {
@@ -60,15 +57,14 @@ public:
     }
     /// It is not wanted any more.
     void drop(const std::string& key) { wanted_.erase(key); }
-    /// Nothing is wanted any more, and all connections end.
+    /// Nothing is wanted any more.
     void close() noexcept {
         closed_ = true;
         wanted_.clear();
-        for (auto& entry : workers_) entry.second->link.close();
     }
     /// Forgets workers that are gone.
     void keep_only(const std::map<std::string, int>& workers) {
-        std::erase_if(workers_, [&](const auto& w) { return !workers.contains(w.first) && w.second->fetching == 0; });
+        std::erase_if(workers_, [&](const auto& w) { return !workers.contains(w.first) && w.second.fetching == 0; });
     }
 
 private:
@@ -76,11 +72,9 @@ private:
         bool again = false; // it came to memory once more, while it was being fetched
     };
     struct worker {
-        peer_link link;
+        std::shared_ptr<worker_peers::peer> peer{};
         std::deque<std::string> keys{};
         int fetching = 0;
-        clock::time_point unreachable_until{}; // from here
-        std::chrono::seconds next_pause{60};
     };
 
     static constexpr int fetches_at_once = 2; // per worker; a large value must not hold up all others
@@ -95,7 +89,7 @@ private:
     asio::awaitable<message> ask_scheduler(json request) {
         message_writer writer;
         const encoded_message encoded = writer.finish(request);
-        co_return co_await scheduler_.ask(encoded, settings_.scheduler_limits);
+        co_return co_await scheduler_.ask(encoded, limits_.scheduler);
     }
 
     void locate(const std::string& key) {
@@ -130,17 +124,11 @@ private:
     }
     /// Null where it is known not to be.
     worker* reachable(const std::string& text) {
-        auto& found = workers_[text];
-        try {
-            if (!found) {
-                found = std::make_unique<worker>(worker{peer_link(executor_, address::of(text), settings_.tls, [] {})});
-            }
-        } catch (const backend_error&) { // of a kind that is not supported
-            workers_.erase(text);
-            return nullptr;
-        }
-        if (found->link.peer().tls && !settings_.tls) return nullptr;
-        return clock::now() < found->unreachable_until ? nullptr : found.get();
+        auto peer = peers_.reachable(text);
+        if (!peer) return nullptr;
+        worker& found = workers_[text]; // stays where it is as long as something is fetched
+        found.peer = std::move(peer);
+        return &found;
     }
 
     /// Fetches all that is wanted from a worker.
@@ -150,10 +138,10 @@ private:
         while (!from.keys.empty() && !closed_) {
             const std::vector<std::string> keys = take(from.keys);
             if (keys.empty()) continue;
-            const encoded_message request = writer.finish(requests::get_data(keys, settings_.client_id));
+            const encoded_message request = writer.finish(requests::get_data(keys, client_id_));
             std::optional<message> answer;
             try {
-                answer = co_await from.link.ask(request, {settings_.worker_connect, settings_.worker_silence}, &thanks);
+                answer = co_await from.peer->link.ask(request, limits_.worker, &thanks);
             } catch (const comm_error&) {
                 give_up(from);
             }
@@ -164,7 +152,7 @@ private:
                 co_await sleep(std::chrono::milliseconds(20));
                 from.keys.insert(from.keys.end(), keys.begin(), keys.end());
             } else {
-                from.next_pause = std::chrono::seconds(60);
+                from.peer->answered();
                 for (const std::string& key : keys) {
                     if (!deliver(*answer, key)) relay(key);
                 }
@@ -182,8 +170,7 @@ private:
     }
     /// The worker cannot be reached from here, or has ended.
     void give_up(worker& w) {
-        w.unreachable_until = clock::now() + w.next_pause;
-        w.next_pause = std::min(w.next_pause * 2, std::chrono::seconds(600));
+        w.peer->give_up();
         for (const std::string& key : std::exchange(w.keys, {})) relay(key);
     }
     /// Hands over a value. @return Whether it is in the answer.
@@ -270,12 +257,14 @@ private:
     }
 
     asio::any_io_executor executor_;
+    const std::string client_id_;
     peer_link& scheduler_;
+    worker_peers& peers_;
+    const limits limits_;
     listener told_;
-    settings settings_{};
     std::unordered_map<std::string, state> wanted_; // all that was added, and has not come or been dropped
     std::vector<std::string> unlocated_;
-    std::map<std::string, std::unique_ptr<worker>> workers_; // by address
+    std::map<std::string, worker> workers_; // by address
     std::deque<std::string> to_relay_;
     std::vector<std::string> missing_;
     bool locating_ = false, looking_ = false, closed_ = false;

@@ -43,6 +43,20 @@ public:
         for (const auto& [address, p] : places_) all.emplace(address, p.first);
         return all;
     }
+    /// The worker that has least to do for each of its threads. "" where there is none.
+    /// @param busy_with How much each one has to do; nothing where it is not named.
+    [[nodiscard]] std::string least_busy(const std::map<std::string, int>& busy_with) const {
+        std::string best;
+        double least = 0;
+        for (const auto& [address, p] : places_) {
+            const auto found = busy_with.find(address);
+            const double load = found == busy_with.end() ? 0.0 : static_cast<double>(found->second) / p.threads;
+            if (!best.empty() && load >= least) continue;
+            best = address;
+            least = load;
+        }
+        return best;
+    }
     /// The first number that nobody has nor anybody before it: for workers that are not known yet.
     [[nodiscard]] int beyond() const noexcept {
         int end = 0;

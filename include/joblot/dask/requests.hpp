@@ -7,13 +7,13 @@
 //
 // Requests, answered one by one on a connection of their own (`m = writer.finish(request)`); an answer is anything, or
 // {"status": "error" or "uncaught-error", ...} (see `answer_error` in events.hpp):
-//     identity, versions, ncores, who_has, scatter, gather, register_worker_plugin, broadcast_worker_plugin,
-//     register_scheduler_plugin,
-//     get_data (to a worker), cancel (old schedulers)
+//     identity, versions, ncores, who_has, scatter, tell_of_data, gather, register_worker_plugin,
+//     broadcast_worker_plugin, register_scheduler_plugin, get_data and put_data (to a worker), cancel (old schedulers)
 //
 // A client's stream: `register_client` first, answered by [{"op": "stream-start", ...}]; then both sides send lists of
 // messages (`m = writer.finish(json::array({...}))`), which are not answered, but see events.hpp:
-//     heartbeat, update_graph, releases_keys, desires_keys, cancel, subscribe, close_client + close_stream
+//     heartbeat, update_graph, releases_keys, desires_keys, cancel, subscribe, unsubscribe,
+//     close_client + close_stream
 // A scheduler works at several messages at once: a cancel that follows its update_graph at once may find no task yet,
 // and then nothing at all happens.
 
@@ -113,28 +113,31 @@ namespace requests {
         {"timeout", timeout_seconds}};
 }
 
+/// The same for one worker, which is asked itself. Answers {"status": "OK", ...}; the scheduler knows nothing of it
+/// until `tell_of_data`.
+[[nodiscard]] inline json put_data(message_writer& with, const dialect& to, const std::string& key,
+                                   std::vector<payload> pieces, const python_class& type) {
+    json request{
+        {"op", "update_data"},
+        {"reply", true},
+        {"data", {{key, with.made_of(type.module, type.name, std::move(pieces))}}},
+    };
+    if (to.worker_reports_data()) request["report"] = false; // it would be told to drop what nobody knows of
+    return request;
+}
+/// Tells the scheduler that a worker has data, which the client wants until `releases_keys`. Answers null, or an error
+/// where it does not know the worker any more.
+[[nodiscard]] inline json tell_of_data(const std::string& client, const std::string& key, const std::string& worker,
+                                       std::size_t size) {
+    return {{"op", "update_data"},
+            {"reply", true},
+            {"who_has", {{key, json::array({worker})}}},
+            {"nbytes", {{key, size}}},
+            {"client", client}};
+}
+
 // ------------------------------------------------------------------ files for workers and the scheduler
 
-/// The pickle of a plugin that stores a file in the folder of each worker (`UploadFile`) or of the scheduler
-/// (`SchedulerUploadFile`). @param load Whether Python imports it too.
-[[nodiscard]] inline std::vector<std::byte> upload_plugin(std::string_view kind, std::string_view filename,
-                                                          bytes_view content, bool load) {
-    pickle_writer p;
-    p.reserve(content.size() + 256);
-    p.global("distributed.diagnostics.plugin", kind);
-    p.empty_tuple();
-    p.make();
-    p.begin_dict();
-    p.text("filename");
-    p.text(filename);
-    p.text("load");
-    p.boolean(load);
-    p.text("data");
-    p.bytes(content);
-    p.end_dict();
-    p.set_state();
-    return p.finish();
-}
 /// Gives all workers, present and future, a plugin. Answers {address: {"status": "OK"} or an error}; {} if a plugin of
 /// that name is there already (from 2023.9.2 on; older ones take the new one's).
 [[nodiscard]] inline json register_worker_plugin(const dialect& to, const std::string& name, bytes_view plugin) {
@@ -182,6 +185,10 @@ namespace requests {
 /// That the client wants to hear the events of a topic: what workers tell with `log_event`.
 [[nodiscard]] inline json subscribe(const std::string& client, const std::string& topic) {
     return {{"op", "subscribe-topic"}, {"topic", topic}, {"client", client}};
+}
+/// No more of them. To be sent before the stream ends: the scheduler would keep the client's name.
+[[nodiscard]] inline json unsubscribe(const std::string& client, const std::string& topic) {
+    return {{"op", "unsubscribe-topic"}, {"topic", topic}, {"client", client}};
 }
 /// That the client does not want them any more: they are forgotten, where nobody else does. Running tasks are left to
 /// end.

@@ -47,8 +47,9 @@ public:
                 std::shared_ptr<task_listener> listener, const python_function& function = run_function());
     /// The same for one task whose `payload_key` names data that is brought to the cluster first; it stays there until
     /// `release`. Does not wait for it: the pieces are read until the task's end is told.
-    void submit_with_data(task_submission task, std::vector<payload> pieces, const task_options& options,
-                          std::shared_ptr<task_listener> listener);
+    /// @param worker Who gets the data, by address, as long as it can be reached.
+    void submit_with_data(task_submission task, std::vector<payload> pieces, std::string worker,
+                          const task_options& options, std::shared_ptr<task_listener> listener);
     /// Has listeners told how far batches are that run.
     void watch_progress();
     /// Their ends come at once (on the session's thread), or as soon as nothing of their data is read any more:
@@ -196,13 +197,6 @@ inline std::shared_ptr<encoded_message> graph_message(const dialect& to, const p
     const json graph = requests::update_graph(writer, to, function, tasks, options);
     return std::make_shared<encoded_message>(writer.finish(json::array({graph})));
 }
-inline std::shared_ptr<const encoded_message> scatter_message(const std::string& client, const std::string& key,
-                                                              std::vector<payload> pieces, bool to_all_workers,
-                                                              const python_class& type) {
-    message_writer writer;
-    const json request = requests::scatter(writer, client, key, std::move(pieces), to_all_workers, {}, 30, type);
-    return std::make_shared<const encoded_message>(writer.finish(request));
-}
 
 } // namespace parts
 
@@ -217,10 +211,10 @@ inline void session::submit(std::vector<task_submission> tasks, const task_optio
         c.submit(keys, listener, std::move(*encoded));
     });
 }
-inline void session::submit_with_data(task_submission task, std::vector<payload> pieces, const task_options& options,
-                                      std::shared_ptr<task_listener> listener) {
+inline void session::submit_with_data(task_submission task, std::vector<payload> pieces, std::string worker,
+                                      const task_options& options, std::shared_ptr<task_listener> listener) {
     session_core& c = core();
-    auto data = parts::scatter_message(c.client_id(), task.payload_key, std::move(pieces), false, blob_class());
+    upload data{task.payload_key, std::move(pieces), blob_class(), std::move(worker)};
     std::vector<task_submission> one;
     one.push_back(std::move(task));
     auto graph = parts::graph_message(c.dialect(), run_function(), one, options);
@@ -243,7 +237,9 @@ inline void session::release(std::vector<std::string> keys) {
 inline void session::scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
                              const python_class& type) {
     session_core& c = core();
-    wait_for(c.ask(parts::scatter_message(c.client_id(), key, std::move(pieces), to_all_workers, type)));
+    message_writer writer;
+    const json request = requests::scatter(writer, c.client_id(), key, std::move(pieces), to_all_workers, {}, 30, type);
+    wait_for(c.ask(std::make_shared<const encoded_message>(writer.finish(request))));
 }
 inline nlohmann::json session::call(nlohmann::json request) {
     return wait_for(core().ask(session_core::encode(request)));

@@ -13,6 +13,7 @@
 #include <joblot/dask/session_types.hpp>
 #include <joblot/dask/tls.hpp>
 #include <joblot/dask/uploads.hpp>
+#include <joblot/dask/worker_peers.hpp>
 #include <joblot/error.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -51,21 +52,15 @@ public:
           tls_(address_.tls ? make_tls_context(options_.tls) : nullptr), work_(io_.get_executor()),
           scheduler_(io_.get_executor(), address_, tls_, [this] { pulse_.heard(); }),
           stream_(io_.get_executor(), client_id_, [this](const std::exception_ptr& e) { lose(in_words(e)); }),
-          uploads_(io_.get_executor(), scheduler_, options_.timeout,
-                   [this](const std::exception_ptr& e) { lose(in_words(e)); }),
           pulse_(io_.get_executor(), scheduler_, stream_, options_, [this](const std::string& why) { lose(why); }),
-          poll_(io_),
-          values_(io_.get_executor(), scheduler_,
+          poll_(io_), peers_(io_.get_executor(), tls_),
+          uploads_(io_.get_executor(), client_id_, scheduler_, peers_, {{options_.timeout}, worker_limits()},
+                   [this](const std::exception_ptr& e) { lose(in_words(e)); }),
+          values_(io_.get_executor(), client_id_, scheduler_, peers_, {{options_.timeout}, worker_limits()},
                   {.came = [this](const std::string& key, received_object value) { value_came(key, std::move(value)); },
                    .unreadable = [this](const std::string& key, const std::string& why) { value_broken(key, why); },
                    .forgotten = [this](const std::string& key) { end_cancelled(key, "the scheduler forgot it"); },
-                   .broken = [this](const std::exception_ptr& e) { lose(in_words(e)); }}) {
-        values_.set({.client_id = client_id_,
-                     .tls = tls_,
-                     .scheduler_limits = {options_.timeout},
-                     .worker_connect = std::min(options_.timeout, std::chrono::milliseconds(3000)),
-                     .worker_silence = options_.liveness_timeout});
-    }
+                   .broken = [this](const std::exception_ptr& e) { lose(in_words(e)); }}) {}
 
     /// The thread's whole work; ends some time after `finish`.
     void run() noexcept {
@@ -154,13 +149,14 @@ public:
         if (!lost_.empty()) return lose_keys();
         stream_.send(std::move(graph));
     }
-    /// Sends the graph of one task when the data that it needs is there, which `data` asks the scheduler to take. While
-    /// that is under way the key does not end: what the data refers to is still read.
-    void submit_after(std::shared_ptr<const encoded_message> data, const std::string& key,
-                      const std::shared_ptr<task_listener>& listener, const std::shared_ptr<encoded_message>& graph) {
+    /// Sends the graph of one task when the data that it needs is there. While that is under way the key does not end:
+    /// what the data refers to is still read.
+    void submit_after(upload data, const std::string& key, const std::shared_ptr<task_listener>& listener,
+                      const std::shared_ptr<encoded_message>& graph) {
         listen_for({key}, listener);
         if (!lost_.empty()) return lose_keys();
-        uploads_.add(key, std::move(data), [this, key, graph](const upload_end& how) {
+        listeners_.at(key).data = data.key;
+        uploads_.add(std::move(data), *dialect_, [this, key, graph](const upload_end& how) {
             const auto found = listeners_.find(key);
             if (found == listeners_.end()) return; // the scheduler is lost
             found->second.upload = how.took;
@@ -171,15 +167,14 @@ public:
     }
     void cancel(const std::vector<std::string>& keys) {
         for (const std::string& key : keys) {
-            if (listeners_.contains(key) && !uploads_.cancel(key)) end_cancelled(key, "");
+            const auto w = listeners_.find(key);
+            if (w != listeners_.end() && !uploads_.cancel(w->second.data)) end_cancelled(key, "");
         }
     }
     void release(std::vector<std::string> keys) { stream_.release(std::move(keys)); }
     /// Has the listeners told how far batches are. Any number of times.
     void watch_progress() {
-        if (std::exchange(watches_progress_, true)) return;
-        message_writer writer;
-        stream_.send(writer.finish(json::array({requests::subscribe(client_id_, progress_topic)})));
+        if (!std::exchange(watches_progress_, true)) stream_.subscribe(progress_topic);
     }
     asio::awaitable<void> ask_for_workers() {
         const json answer = co_await ask(encode(requests::ncores()));
@@ -188,6 +183,7 @@ public:
             if (threads.is_number_integer()) workers.emplace(name, threads.get<int>());
         }
         values_.keep_only(workers);
+        peers_.keep_only(workers);
         bool changed = false;
         {
             const std::lock_guard lock(mutex_);
@@ -209,7 +205,8 @@ public:
 private:
     struct waiting {
         std::shared_ptr<task_listener> listener;
-        clock::duration upload{}; // how long it took to bring its data
+        std::string data{};       // of the task, that is brought to the cluster; "": none
+        clock::duration upload{}; // how long that took
     };
 
     static std::string make_id() {
@@ -228,6 +225,9 @@ private:
         }
     }
 
+    [[nodiscard]] peer_link::limits worker_limits() const {
+        return worker_peers::limits(options_.timeout, options_.liveness_timeout);
+    }
     void spawn(asio::awaitable<void> what) {
         asio::co_spawn(io_, std::move(what), [this](const std::exception_ptr& e) {
             if (e) lose(in_words(e));
@@ -345,6 +345,7 @@ private:
         }
         values_.close();
         uploads_.close();
+        peers_.close();
         stream_.close();
         scheduler_.close(); // the stream's connection, too
         pulse_.stop();
@@ -369,11 +370,12 @@ private:
 
     peer_link scheduler_;
     client_stream stream_;
-    uploads uploads_;
     pulse pulse_;
     bool watches_progress_ = false;
     std::string complaint_; // the scheduler's last
     asio::steady_timer poll_;
+    worker_peers peers_;
+    uploads uploads_;
     std::unordered_map<std::string, waiting> listeners_; // of keys that have not ended
     gatherer values_;
 

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
-// Brings data for tasks to a cluster, some at a time, while others wait.
+// Brings data for tasks to a cluster's workers, some at a time, while others wait: straight to a worker, or through the
+// scheduler where that cannot be reached from here.
 #pragma once
 
 #include <joblot/dask/events.hpp>
 #include <joblot/dask/peer_link.hpp>
+#include <joblot/dask/requests.hpp>
+#include <joblot/dask/worker_peers.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <list>
@@ -17,44 +21,55 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace joblot::dask::engine {
 
+/// Data that is to be brought to a cluster.
+struct upload {
+    std::string key;             ///< of the data
+    std::vector<payload> pieces; ///< must last until the end is told
+    python_class type;           ///< what it is there
+    std::string worker;          ///< who gets it, by address; "": whom the scheduler chooses
+};
 /// How an upload ended.
 struct upload_end {
     bool wanted = true;           ///< false: it was cancelled
     std::string error;            ///< why the data is not there; empty: it is
-    comm::clock::duration took{}; ///< from when it was begun
+    comm::clock::duration took{}; ///< since it was begun
 };
 
 /// For the session's thread alone. Lives until all that it spawned has ended, which happens soon after `close` and the
-/// end of the scheduler's connections.
+/// end of all connections.
 class uploads {
 public:
     using clock = comm::clock;
     using listener = std::function<void(const upload_end&)>;
+    struct limits {
+        peer_link::limits scheduler, worker;
+    };
 
     /// @param broken Is told what a listener threw.
-    uploads(asio::any_io_executor executor, peer_link& scheduler, std::chrono::milliseconds connect,
-            std::function<void(std::exception_ptr)> broken)
-        : executor_(std::move(executor)), scheduler_(scheduler), connect_(connect), broken_(std::move(broken)) {}
+    uploads(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, worker_peers& peers,
+            limits limit, std::function<void(std::exception_ptr)> broken)
+        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), peers_(peers),
+          limits_(limit), broken_(std::move(broken)) {}
 
-    /// @param request  What puts the data there; it must not change, and is gone when `told` is called.
-    /// @param told     Is told of the end, once, unless `close` comes first.
-    void add(std::string key, std::shared_ptr<const encoded_message> request, listener told) {
-        all_.push_back({std::move(key), std::move(request), std::move(told)});
-        if (running_ < at_once) {
-            ++running_;
-            asio::co_spawn(executor_, bring_all(), [this](const std::exception_ptr& e) {
-                --running_;
-                if (e) broken_(e);
-            });
-        }
+    /// @param to   What the cluster understands. It outlives all.
+    /// @param told Is told of the end, once, unless `close` comes first: when nothing of the pieces is read any more.
+    void add(upload what, const dialect& to, listener told) {
+        all_.push_back({std::move(what), to, std::move(told)});
+        if (running_ == at_once) return;
+        ++running_;
+        asio::co_spawn(executor_, bring_all(), [this](const std::exception_ptr& e) {
+            --running_;
+            if (e) broken_(e);
+        });
     }
-    /// It is not wanted any more; its end comes when nothing of it is read any more.
+    /// The data is not wanted any more; the end is told in any case.
     /// @return Whether there is such an upload, that has not ended.
     bool cancel(const std::string& key) {
-        const auto one = std::find_if(all_.begin(), all_.end(), [&](const upload& u) { return u.key == key; });
+        const auto one = std::find_if(all_.begin(), all_.end(), [&](const entry& e) { return e.what.key == key; });
         if (one == all_.end()) return false;
         one->wanted = false;
         return true;
@@ -62,23 +77,24 @@ public:
     /// Nothing more is begun, and nobody is told any more.
     void close() noexcept {
         closed_ = true;
-        std::erase_if(all_, [](const upload& u) { return !u.begun; });
+        std::erase_if(all_, [](const entry& e) { return !e.begun; });
     }
 
 private:
-    static constexpr int at_once = 4; // the scheduler, which it goes through, takes one after the other
+    static constexpr int at_once = 4;             // a core of the client is busy with that
+    static constexpr double scatter_seconds = 30; // that a scheduler waits for a worker
 
-    struct upload {
-        std::string key;
-        std::shared_ptr<const encoded_message> request;
+    struct entry {
+        upload what;
+        const dialect& to;
         listener told;
         bool wanted = true, begun = false;
     };
-    using list = std::list<upload>; // whoever brings one holds a place in it meanwhile
+    using list = std::list<entry>; // whoever brings one holds a place in it meanwhile
 
     asio::awaitable<void> bring_all() {
         for (;;) {
-            const auto next = std::find_if(all_.begin(), all_.end(), [](const upload& u) { return !u.begun; });
+            const auto next = std::find_if(all_.begin(), all_.end(), [](const entry& e) { return !e.begun; });
             if (next == all_.end()) co_return;
             co_await bring(next);
         }
@@ -87,26 +103,63 @@ private:
         it->begun = true;
         upload_end how;
         const auto began = clock::now();
-        if (it->wanted) how.error = co_await send(*it->request);
+        try {
+            if (it->wanted && !co_await straight(*it)) how.error = co_await through_scheduler(it->what);
+        } catch (const std::exception& e) {
+            how.error = e.what();
+        }
         how.took = clock::now() - began;
         how.wanted = it->wanted;
         const listener told = std::move(it->told);
         all_.erase(it);
         if (!closed_) told(how);
     }
-    /// @return What went wrong, if anything.
-    asio::awaitable<std::string> send(const encoded_message& request) {
+
+    /// @return Whether the worker has it, and the scheduler knows.
+    asio::awaitable<bool> straight(const entry& e) {
+        const upload& what = e.what;
+        if (what.worker.empty()) co_return false;
+        const auto peer = peers_.reachable(what.worker);
+        if (!peer) co_return false;
+        std::optional<message> answer;
         try {
-            const message answer = co_await scheduler_.ask(request, {connect_});
-            co_return answer_error(answer.head).value_or("");
-        } catch (const std::exception& e) {
-            co_return e.what();
+            message_writer writer;
+            const encoded_message request =
+                writer.finish(requests::put_data(writer, e.to, what.key, what.pieces, what.type));
+            answer = co_await peer->link.ask(request, limits_.worker);
+        } catch (const comm_error&) {
+            peer->give_up();
         }
+        if (!answer) { // the scheduler is given the time to notice, if the worker has ended
+            asio::steady_timer timer(executor_, std::chrono::milliseconds(100));
+            co_await timer.async_wait(asio::use_awaitable);
+            co_return false;
+        }
+        if (answer_error(answer->head)) co_return false;
+        std::size_t size = 0;
+        for (const payload& p : what.pieces) size += p.bytes.size();
+        co_return !co_await refused(requests::tell_of_data(client_id_, what.key, what.worker, size));
+    }
+    /// @return What went wrong, if anything.
+    asio::awaitable<std::string> through_scheduler(const upload& what) {
+        message_writer writer;
+        const encoded_message request = writer.finish(
+            requests::scatter(writer, client_id_, what.key, what.pieces, false, {}, scatter_seconds, what.type));
+        const message answer = co_await scheduler_.ask(request, limits_.scheduler);
+        co_return answer_error(answer.head).value_or("");
+    }
+    asio::awaitable<bool> refused(json request) {
+        message_writer writer;
+        const encoded_message encoded = writer.finish(request);
+        const message answer = co_await scheduler_.ask(encoded, limits_.scheduler);
+        co_return answer_error(answer.head).has_value();
     }
 
     asio::any_io_executor executor_;
+    const std::string client_id_;
     peer_link& scheduler_;
-    const std::chrono::milliseconds connect_;
+    worker_peers& peers_;
+    const limits limits_;
     const std::function<void(std::exception_ptr)> broken_;
     list all_; // those that have not ended
     int running_ = 0;

@@ -77,10 +77,10 @@ public:
     [[nodiscard]] bool cancel_has_reason() const noexcept { return since(2025, 3, 0); }
     [[nodiscard]] bool identity_has_n_workers() const noexcept { return since(2025, 4, 0); }
     [[nodiscard]] bool worker_plugin_has_idempotent() const noexcept { return since(2023, 9, 2); }
+    /// A worker that is given data tells the scheduler, unless it is told not to.
+    [[nodiscard]] bool worker_reports_data() const noexcept { return !since(2023, 2, 1); }
     /// The scheduler reads the pickles of functions, so it needs their modules too.
     [[nodiscard]] bool scheduler_needs_modules() const noexcept { return since(2023, 4, 0); }
-    /// There is a plugin that gives it files: `SchedulerUploadFile`.
-    [[nodiscard]] bool scheduler_takes_files() const noexcept { return since(2023, 5, 0); }
 
 private:
     [[nodiscard]] bool since(int year, int month, int patch) const noexcept {

@@ -69,3 +69,13 @@ TEST_CASE("when all are gone, numbers begin at 0 again", "[dask][placement]") {
     CHECK(p.update({{"b", 2}}));
     CHECK(p.first_numbers() == numbers{{"b", 0}});
 }
+
+TEST_CASE("the least busy worker is the one with least to do for each thread", "[dask][placement]") {
+    placement p;
+    CHECK(p.least_busy({}).empty());
+    p.update({{"a", 1}, {"b", 4}, {"c", 2}});
+    CHECK(p.least_busy({}) == "a");
+    CHECK(p.least_busy({{"a", 1}}) == "b");
+    CHECK(p.least_busy({{"a", 1}, {"b", 1}, {"c", 0}}) == "c");
+    CHECK(p.least_busy({{"a", 1}, {"b", 2}, {"c", 2}, {"gone", 0}}) == "b");
+}

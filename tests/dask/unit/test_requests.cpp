@@ -214,12 +214,26 @@ TEST_CASE("scattered data is bytes of several pieces, not copied", "[dask][reque
     CHECK(text_of(std::move(value).joined()) == "bytes of mine");
 }
 
-TEST_CASE("a file for all workers is a pickle of Dask's plugin", "[dask][requests]") {
-    const pickle_tree tree(requests::upload_plugin("UploadFile", "a.py", bytes_of("content"), true));
-    CHECK(called(tree, tree.root()) == "distributed.diagnostics.plugin.UploadFile");
-    const auto state = tree.elements(tree.root()).at(2);
-    CHECK(tree.text(at(tree, state, "filename")) == "a.py");
-    CHECK(tree.text(at(tree, state, "data")) == "content");
-    CHECK(tree.kind(at(tree, state, "data")) == pickle_kind::bytes);
-    CHECK(tree.integer(at(tree, state, "load")) == 1);
+TEST_CASE("data for one worker, which the scheduler is told of", "[dask][requests]") {
+    const python_class blob{"shim", "Blob"};
+    for (const char* const version : {"2022.12.1", "2026.8.0"}) {
+        message_writer writer;
+        std::vector<payload> pieces;
+        pieces.emplace_back(bytes_of("bytes "));
+        pieces.emplace_back(bytes_of("of mine"));
+        const encoded_message all =
+            writer.finish(requests::put_data(writer, dialect(version), "key", std::move(pieces), blob));
+        std::vector<std::byte> bytes;
+        for (const bytes_view p : all.pieces()) bytes.insert(bytes.end(), p.begin(), p.end());
+        message m = captured::read(bytes);
+        CHECK(m.head.at("op") == "update_data");
+        CHECK(m.head.contains("report") == (std::string(version) == "2022.12.1"));
+        received_object value = m.value(m.head.at("data").at("key"));
+        CHECK(value.type() == "Blob");
+        CHECK(text_of(std::move(value).joined()) == "bytes of mine");
+    }
+    const json told = requests::tell_of_data("me", "key", "tcp://a:1", 13);
+    CHECK(told.at("who_has") == json{{"key", json::array({"tcp://a:1"})}});
+    CHECK(told.at("nbytes") == json{{"key", 13}});
+    CHECK(told.at("client") == "me");
 }

@@ -62,7 +62,8 @@ TEST_CASE("requests and fields that came later", "[dask][versions]") {
     CHECK(dialect("2024.11.0").has_task_ref());
     CHECK_FALSE(dialect("2022.12.1").scheduler_needs_modules());
     CHECK(dialect("2023.4.0").scheduler_needs_modules());
-    CHECK(dialect("2023.5.0").scheduler_takes_files());
+    CHECK(dialect("2023.2.0").worker_reports_data());
+    CHECK_FALSE(dialect("2023.2.1").worker_reports_data());
 }
 
 TEST_CASE("versions that are too old, or none, are refused with a reason", "[dask][versions]") {

@@ -606,24 +606,48 @@ keeper = Keeper()
 # --- one batch
 
 
+class Parts:
+    """Reads bytes that are in several pieces, from the first to the last."""
+
+    def __init__(self, pieces):
+        self.pieces = collections.deque(memoryview(p).cast("B") for p in pieces)
+        self.left = sum(p.nbytes for p in self.pieces)
+
+    def take(self, size):
+        taken = []
+        while size:
+            if not 0 < size <= self.left:
+                raise ValueError("it ends too early")
+            piece = self.pieces.popleft()
+            taken.append(piece[:size])
+            self.left -= taken[-1].nbytes
+            size -= taken[-1].nbytes
+            if taken[-1].nbytes < piece.nbytes:
+                self.pieces.appendleft(piece[taken[-1].nbytes :])
+        return b"".join(taken)
+
+    def rest(self):
+        self.left = 0
+        return list(self.pieces)
+
+
 class Batch:
     """What a payload says: see dask/batch_payload.hpp."""
 
     def __init__(self, payload, images):
-        data = memoryview(bytes(payload) if isinstance(payload, Blob) else payload).cast("B")
+        parts = Parts(payload.frames if isinstance(payload, Blob) else [payload])
         try:
-            magic, size = struct.unpack_from("=8sI", data)
-            head = json.loads(bytes(data[12 : 12 + size]))
-            begin = padded(12 + size, 8)
-            middle = begin + head["setup_size"]
-            end = middle + head["run_size"]
-            self.setup, self.request = data[begin:middle], data[middle:end]
+            magic, size = struct.unpack("=8sI", parts.take(12))
+            head = json.loads(parts.take(padded(12 + size, 8) - 12)[:size])
+            self.setup = parts.take(head["setup_size"])
+            whole = parts.left == head["run_size"]
+            self.request = parts.take(head["worker_id_at"])
             self.program, self.digest = head["program"], head["digest"]
             self.timeout, self.ids, self.places = head["timeout_ns"], head["images"], head["places"]
-            self.environment, self.worker_id_at = head["environment"], head["worker_id_at"]
-            self.is_watched = head["watched"]
-            self.worker_id = struct.unpack_from("=i", self.request, self.worker_id_at)[0]
-            whole = end == len(data) and len(self.setup) >= 2 * FRAME.size and len(self.ids) == len(images)
+            self.environment, self.is_watched = head["environment"], head["watched"]
+            self.worker_id = struct.unpack("=i", parts.take(4))[0]
+            self.rest = parts.rest()  # large: as it came
+            whole = whole and len(self.setup) >= 2 * FRAME.size and len(self.ids) == len(images)
             kinds = isinstance(self.ids, list) and isinstance(self.places, dict) and isinstance(self.environment, dict)
             named = self.program == "joblot-" + self.digest[:16] and os.path.basename(self.program) == self.program
         except (ValueError, LookupError, TypeError, struct.error) as error:
@@ -641,9 +665,7 @@ class Batch:
 
     def request_of(self, address, seat):
         """The run frame, in pieces, for the worker that `places` numbers, and one of its threads."""
-        at = self.worker_id_at
-        number = struct.pack("=i", self.places.get(address, self.worker_id) + seat)
-        return [self.request[:at], number, self.request[at + 4 :]]
+        return [self.request, struct.pack("=i", self.places.get(address, self.worker_id) + seat), *self.rest]
 
 
 class Watch:
