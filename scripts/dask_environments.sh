@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a Python environment for each version of Dask that joblot is tested with: build/dask-VERSION. One release of each
-# form of Dask's wire; the newest one has a dashboard, and scikit-learn for joblib's peer benchmarks.
+# form of Dask's wire; the newest one has a dashboard, and joblib for the benchmarks.
 #
 #   scripts/dask_environments.sh [VERSION...]      all of them by default; those that are there already stay
 set -euo pipefail
@@ -12,11 +12,15 @@ versions=("$@")
 
 for version in "${versions[@]}"; do
     folder=build/dask-$version
-    if [ -e "$folder/complete" ]; then continue; fi
-    packages=("dask==$version" "distributed==$version" 'numpy<2.3' 'setuptools<80' 'cryptography')
+    packages=("dask[dataframe]==$version" "distributed==$version" 'setuptools<80' 'cryptography')
+    case $version in
+    2022.*) packages+=('numpy<2' 'pandas<2') ;; # it knows no newer ones
+    *) packages+=('numpy<2.3' 'pandas<3') ;;
+    esac
     [ "$version" != "$newest" ] || packages+=('bokeh>=3.1' 'joblib>=1.4,<2')
+    if [ "$(cat "$folder/complete" 2>/dev/null)" = "${packages[*]}" ]; then continue; fi
     python3 -m venv --clear "$folder"
     "$folder/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
     "$folder/bin/python" -c 'import distributed; print("distributed", distributed.__version__)'
-    touch "$folder/complete"
+    echo "${packages[*]}" >"$folder/complete"
 done

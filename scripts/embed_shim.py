@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Writes include/joblot/dask/worker_shim.hpp from the module that runs on Dask workers.
+"""Writes include/joblot/dask/worker_shim.hpp from what runs on Dask workers, as one module.
 
-    scripts/embed_shim.py            # after each change of worker_shim/joblot_shim.py
+    scripts/embed_shim.py            # after each change in worker_shim/
     scripts/embed_shim.py --check    # fails where the header is not what would be written
 """
 
 import hashlib
 import pathlib
+import re
 import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "include/joblot/dask"
+FILES = ("joblot_shim.py", "joblot_datasets.py")
+IMPORT = re.compile(r"(from|import) joblot_shim\b")
 LONGEST = 12000  # bytes of a literal; compilers may refuse more than 16 KiB
 
 HEADER = """// SPDX-License-Identifier: BSL-1.0
-// Written by scripts/embed_shim.py from worker_shim/joblot_shim.py: change that one.
+// Written by scripts/embed_shim.py from worker_shim/*.py: change those.
 #pragma once
 
 #include <string>
@@ -57,8 +60,17 @@ def header_for(source):
     return HEADER.format(digest=hashlib.sha256(source.encode()).hexdigest()[:8], parts=literals)
 
 
+def one_module():
+    """The files after one another; what the later ones import of the first one is there already."""
+    first, *others = [(FOLDER / "worker_shim" / name).read_text() for name in FILES]
+    for text in others:
+        lines = [line for line in text.splitlines(keepends=True) if not IMPORT.match(line)]
+        first += "\n\n" + "".join(lines)
+    return first.replace("joblot_shim.block_for = ", "block_for = ")
+
+
 def main():
-    source = (FOLDER / "worker_shim/joblot_shim.py").read_text()
+    source = one_module()
     target = FOLDER / "worker_shim.hpp"
     header = header_for(source)
     if "--check" not in sys.argv:

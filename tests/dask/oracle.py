@@ -95,6 +95,22 @@ class Oracle:
         self.client.restart()
 
 
+    def publish(self, name, value):
+        """Publishes what a Python expression gives. It may use the client, and what is imported here."""
+        names = {"client": self.client}
+        exec("import dask, numpy, pandas, dask.array, dask.dataframe, time", names)
+        self.client.publish_dataset(eval(value, names), name=name)
+
+    def unpublish(self, name):
+        self.client.unpublish_dataset(name)
+
+    def evaluate(self, expression):
+        """What a Python expression gives, as text. It may use the client and numpy."""
+        names = {"client": self.client}
+        exec("import numpy", names)
+        return str(eval(expression, names))
+
+
 def main():
     oracle = Oracle(*sys.argv[1:])
     for line in sys.stdin:

@@ -187,7 +187,7 @@ TEST_CASE("progress inside a batch is shown once, and never taken back", "[proce
     CHECK(c.newly_complete() == 3);
     CHECK(c.newly_seen() == 0);
     c.lost(none);
-    c.note_sent(c.next_range(none, none), 2); // 3 to 5
+    c.note_sent(c.next_range(none, 3), 2); // 3 to 5
     c.note_progress(1);
     CHECK(c.newly_seen() == 0);
     for (std::size_t k = 3; k != 6; ++k) c.note_done(k);

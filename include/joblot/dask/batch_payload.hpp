@@ -38,6 +38,7 @@ struct batch_order {
     std::string program, digest;                    ///< of `program`
     std::chrono::nanoseconds timeout{};             ///< for each task; 0: none
     std::vector<std::uint64_t> images;              ///< broadcast values, as the task's further arguments
+    std::vector<std::uint64_t> foreign;             ///< those of them that are data of Python's
     std::map<std::string, int> places;              ///< address of a worker: id of its first thread
     std::map<std::string, std::string> environment; ///< for the child, beside the worker's own
     bool watched = false;                           ///< somebody wants to know how far it is
@@ -101,6 +102,7 @@ private:
                  {"run_size", size_of(run_frame_.pieces())},
                  {"timeout_ns", order.timeout.count()},
                  {"images", order.images},
+                 {"foreign", order.foreign},
                  {"places", order.places},
                  {"environment", order.environment},
                  {"watched", order.watched},

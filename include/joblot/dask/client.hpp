@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/dask/address.hpp>
+#include <joblot/dask/dataset.hpp>
 #include <joblot/dask/local_cluster.hpp>
 #include <joblot/dask/session.hpp>
 #include <joblot/error.hpp>
@@ -90,6 +91,14 @@ public:
     /// The workers, by address, and how many threads each has.
     [[nodiscard]] std::map<std::string, int> ncores() const {
         return asked([&] { return open().worker_threads(); });
+    }
+    /// What Python has published there under a name: `client.publish_dataset(X=x)`.
+    /// @throws backend_error where there is no such dataset, or it is none of numbers, which is said.
+    [[nodiscard]] dask::dataset dataset(const std::string& name) const {
+        return asked([&] {
+            static_cast<void>(open());
+            return dask::dataset(session_, name);
+        });
     }
     /// Waits until there are `n` workers. @throws backend_error where there are less after `timeout`.
     void wait_for_workers(std::size_t n, std::chrono::milliseconds timeout = std::chrono::seconds(30)) const {

@@ -51,7 +51,7 @@ public:
         write_soon();
     }
     /// Tells that keys are not wanted any more: after the messages that wait, as they may be in one of them.
-    void release(std::vector<std::string> keys) {
+    void release(std::vector<json> keys) {
         std::move(keys.begin(), keys.end(), std::back_inserter(released_));
         write_soon();
     }
@@ -103,8 +103,8 @@ private:
     const std::function<void(std::exception_ptr)> broken_;
     std::shared_ptr<comm> line_;
     std::deque<encoded_message> outgoing_;
-    std::vector<std::string> topics_;   // that the scheduler has been told of
-    std::vector<std::string> released_; // keys that the scheduler is to be told of
+    std::vector<std::string> topics_; // that the scheduler has been told of
+    std::vector<json> released_;      // keys that the scheduler is to be told of
     bool writing_ = false;
     bool closed_ = false;
 };

@@ -336,9 +336,20 @@ private:
         if (!f.unwanted) {
             f.count_loss();
             for (const auto& [image, key] : f.images) scattered_images::instance().lost(*image, key, cluster_);
+            for (const auto& image : f.foreign) check_there(*image);
         }
         f.batch.lost(job_.limit());
     }
+    /// @throws backend_error where data of Python's is gone for good.
+    void check_there(const detail::segment& image) {
+        const json states = cluster_->call(requests::task_status(std::vector<json>(1, json::parse(image.key()))));
+        if (states.is_object() && std::any_of(states.begin(), states.end(), [](const json& s) { return !s.is_null(); }))
+            return;
+        throw backend_error("joblot: a part of dataset \"" + held_by(image).name() + "\", " + image.key() +
+                            ", is not on the cluster any more: it was lost with its worker, or cancelled, and Dask "
+                            "cannot compute it again");
+    }
+
     /// Nobody wants to know any more what becomes of some batches.
     void cancel_unwanted() {
         std::vector<std::string> keys;

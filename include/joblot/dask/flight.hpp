@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/held_keys.hpp>
 #include <joblot/dask/images.hpp>
 #include <joblot/dask/program.hpp>
 #include <joblot/dask/session.hpp>
@@ -33,6 +34,7 @@ struct flight {
     std::string payload_key{};                                                      // scattered data; empty: none
     std::string target{};                                                           // the worker that gets that
     std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
+    std::vector<std::shared_ptr<detail::segment>> foreign{};                        // data of Python's
     bool unwanted = false;                                                          // was cancelled by us
     bool suspect = false; // workers died under this task: it is to be tried with no other one about
     bool alone = false;   // it is tried so now
@@ -84,12 +86,19 @@ public:
         batch_order order = order_for_all();
         order.places = std::move(places);
         f.images.clear();
+        f.foreign.clear();
         f.target.clear();
         for (const auto& image : message.images) {
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());
-            f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
-            result.task.image_keys.push_back(f.images.back().second);
+            if (!image->key().empty()) {
+                order.foreign.push_back(image->id());
+                result.task.image_keys.push_back(foreign_key(*image));
+                f.foreign.push_back(image);
+            } else {
+                f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
+                result.task.image_keys.emplace_back(f.images.back().second);
+            }
         }
         auto batch = std::make_shared<const batch_payload>(order, detail::worker_setup{.level = 1}, std::move(message));
         if (batch->size() <= largest_in_graph) {
@@ -104,6 +113,14 @@ public:
 private:
     static constexpr std::size_t largest_in_graph = 64U << 10; ///< bytes of a batch that travel through the scheduler
 
+    [[nodiscard]] json foreign_key(const detail::segment& image) const {
+        const held_keys& held = held_by(image);
+        if (held.cluster() != cluster_)
+            throw backend_error("joblot: dataset \"" + held.name() + "\" is on the Dask cluster at " +
+                                held.cluster()->scheduler().text() +
+                                ": tasks that read it must run there, over the same Client");
+        return json::parse(image.key());
+    }
     [[nodiscard]] batch_order order_for_all() const {
         batch_order order;
         order.program = program::own().name();

@@ -224,16 +224,13 @@ private:
         missing_.push_back(key);
         if (!std::exchange(looking_, true)) spawn(look_for_missing());
     }
-    static json task_status(const std::vector<std::string>& keys) {
-        return {{"op", "get_task_status"}, {"reply", true}, {"keys", keys}};
-    }
     asio::awaitable<void> look_for_missing() {
         while (!missing_.empty() && !closed_) {
             co_await sleep(std::chrono::milliseconds(300));
             std::vector<std::string> keys = std::exchange(missing_, {});
             std::erase_if(keys, [this](const std::string& key) { return !wanted_.contains(key); });
             if (keys.empty() || closed_) continue;
-            const message answer = co_await ask_scheduler(task_status(keys));
+            const message answer = co_await ask_scheduler(requests::task_status({keys.begin(), keys.end()}));
             if (closed_) continue;
             const json unknown;
             for (const std::string& key : keys) found_again(key, member(answer.head, key, unknown));

@@ -34,10 +34,10 @@ namespace joblot::dask::engine {
 
 /// A task of the graph: `function(payload, *images)`.
 struct task_submission {
-    std::string key;                     ///< unique on the cluster; what is before the last "-" groups in the dashboard
-    std::vector<std::byte> payload;      ///< travels in the graph; empty if `payload_key` is set
-    std::string payload_key;             ///< of scattered data that is the first argument instead
-    std::vector<std::string> image_keys; ///< scattered data that are the further arguments
+    std::string key;                ///< unique on the cluster; what is before the last "-" groups in the dashboard
+    std::vector<std::byte> payload; ///< travels in the graph; empty if `payload_key` is set
+    std::string payload_key;        ///< of scattered data that is the first argument instead
+    std::vector<json> image_keys;   ///< data that are the further arguments; an array: a key that is a tuple
 };
 
 /// How the tasks of one graph are run.
@@ -80,6 +80,10 @@ namespace requests {
 /// {key: [addresses of workers that have it]}.
 [[nodiscard]] inline json who_has(const std::vector<std::string>& keys) {
     return {{"op", "who_has"}, {"reply", true}, {"keys", keys}};
+}
+/// {key: its state, or null where there is none}.
+[[nodiscard]] inline json task_status(const std::vector<json>& keys) {
+    return {{"op", "get_task_status"}, {"reply", true}, {"keys", keys}};
 }
 /// Values, through the scheduler: {"status": "OK", "data": {key: reference}}, or {"status": "error", "keys": ...}.
 [[nodiscard]] inline json gather(const std::vector<std::string>& keys) {
@@ -179,7 +183,7 @@ namespace requests {
 [[nodiscard]] inline json close_client() { return {{"op", "close-client"}}; }
 [[nodiscard]] inline json close_stream() { return {{"op", "close-stream"}}; }
 /// That the client wants existing keys: what their end is comes as an event, if they have ended at once.
-[[nodiscard]] inline json desires_keys(const std::string& client, const std::vector<std::string>& keys) {
+[[nodiscard]] inline json desires_keys(const std::string& client, const std::vector<json>& keys) {
     return {{"op", "client-desires-keys"}, {"keys", keys}, {"client", client}};
 }
 /// That the client wants to hear the events of a topic: what workers tell with `log_event`.
@@ -192,7 +196,7 @@ namespace requests {
 }
 /// That the client does not want them any more: they are forgotten, where nobody else does. Running tasks are left to
 /// end.
-[[nodiscard]] inline json releases_keys(const std::string& client, const std::vector<std::string>& keys) {
+[[nodiscard]] inline json releases_keys(const std::string& client, const std::vector<json>& keys) {
     return {{"op", "client-releases-keys"}, {"keys", keys}, {"client", client}};
 }
 /// Cancels keys, and what depends on them: a message of the stream where `to.cancels_by_stream()`, else a request that
@@ -210,14 +214,23 @@ namespace requests {
 
 namespace parts { // of update_graph
 
-inline void reference(pickle_writer& p, const dialect& to, const std::string& key) {
-    if (to.form() == graph_form::tasks) return p.text(key);
+/// A string, or a tuple of strings, numbers and tuples.
+inline void key_itself(pickle_writer& p, const json& key) {
+    if (key.is_string()) return p.text(key.get_ref<const std::string&>());
+    if (key.is_number_float()) return p.number(key.get<double>());
+    if (key.is_number()) return p.number(key.get<std::int64_t>());
+    p.begin();
+    for (const json& part : key) key_itself(p, part);
+    p.end_tuple();
+}
+inline void reference(pickle_writer& p, const dialect& to, const json& key) {
+    if (to.form() == graph_form::tasks) return key_itself(p, key);
     if (to.has_task_ref())
         p.global("dask._task_spec", "TaskRef");
     else
         p.global("distributed.utils_comm", "WrappedKey");
     p.begin();
-    p.text(key);
+    key_itself(p, key);
     p.end_tuple();
     p.call();
 }
@@ -226,10 +239,10 @@ inline void arguments(pickle_writer& p, const dialect& to, const task_submission
         p.bytes(task.payload);
     else
         reference(p, to, task.payload_key);
-    for (const std::string& key : task.image_keys) reference(p, to, key);
+    for (const json& key : task.image_keys) reference(p, to, key);
 }
-[[nodiscard]] inline std::vector<std::string> dependencies(const task_submission& task) {
-    std::vector<std::string> keys = task.image_keys;
+[[nodiscard]] inline std::vector<json> dependencies(const task_submission& task) {
+    std::vector<json> keys = task.image_keys;
     if (!task.payload_key.empty()) keys.push_back(task.payload_key);
     return keys;
 }

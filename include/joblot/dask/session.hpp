@@ -59,8 +59,10 @@ public:
     /// Puts data for tasks on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
     void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
                  const python_class& type = blob_class());
-    /// Lets go of scattered data.
-    void release(std::vector<std::string> keys);
+    /// Wants data that others have put there, until `release`. A key that is an array is a tuple of Python's.
+    void desire(std::vector<json> keys);
+    /// Lets go of data.
+    void release(std::vector<json> keys);
 
     /// Asks the scheduler something; blocks until it answers. @throws backend_error also where the answer is an error.
     [[nodiscard]] nlohmann::json call(nlohmann::json request);
@@ -229,7 +231,11 @@ inline void session::cancel(std::vector<std::string> keys) {
     session_core& c = core();
     c.post([&c, keys = std::move(keys)] { c.cancel(keys); });
 }
-inline void session::release(std::vector<std::string> keys) {
+inline void session::desire(std::vector<json> keys) {
+    session_core& c = core();
+    c.post([&c, keys = std::move(keys)] { c.desire(keys); });
+}
+inline void session::release(std::vector<json> keys) {
     session_core& c = core();
     c.post([&c, keys = std::move(keys)]() mutable { c.release(std::move(keys)); });
 }

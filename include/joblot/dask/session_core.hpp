@@ -171,7 +171,11 @@ public:
             if (w != listeners_.end() && !uploads_.cancel(w->second.data)) end_cancelled(key, "");
         }
     }
-    void release(std::vector<std::string> keys) { stream_.release(std::move(keys)); }
+    void release(std::vector<json> keys) { stream_.release(std::move(keys)); }
+    void desire(const std::vector<json>& keys) {
+        message_writer writer;
+        stream_.send(writer.finish(json::array({requests::desires_keys(client_id_, keys)})));
+    }
     /// Has the listeners told how far batches are. Any number of times.
     void watch_progress() {
         if (!std::exchange(watches_progress_, true)) stream_.subscribe(progress_topic);
@@ -310,7 +314,7 @@ private:
         const waiting one = std::move(found->second);
         listeners_.erase(found);
         values_.drop(what.key);
-        stream_.release({what.key});
+        stream_.release(std::vector<json>(1, what.key));
         what.upload = one.upload;
         one.listener->task_ended(std::move(what));
     }

@@ -120,6 +120,9 @@ private:
 
     void send_images(const outgoing& message) {
         for (const auto& image : message.images) {
+            if (!image->key().empty())
+                throw backend_error("joblot: the data " + image->key() +
+                                    " is on a Dask cluster: tasks that read it run there, with a dask::backend");
             if (!worker_pool::instance().note_image(*worker_, image->id())) continue;
             outgoing announcement;
             announcement.put(image->id());

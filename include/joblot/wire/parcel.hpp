@@ -148,6 +148,11 @@ public:
         if (blocks_[next_block_].size() != size) fail("a block of data has another size than announced", type);
         return blocks_[next_block_++];
     }
+    /// The one block that there is, whatever its size.
+    bytes_view only_block(const char* type) {
+        if (next_block_ + 1 != blocks_.size()) fail("there is not exactly one block of data", type);
+        return blocks_[next_block_++];
+    }
     /// The next part, as a message of its own.
     /// @param mark What the writer said of it.
     incoming part(std::uint32_t& mark) {

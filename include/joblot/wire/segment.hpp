@@ -83,6 +83,12 @@ inline std::size_t file_size(int file) noexcept {
 /// A message in shared memory that many processes read: a broadcast value. Immutable once made.
 class segment {
 public:
+    /// A message that is made where it is read, of data that a cluster holds.
+    /// @param key   The data's, as the engine of that cluster writes it.
+    /// @param owner Keeps the data there as long as this lives; by its address the engine knows whether it is its own.
+    segment(std::uint64_t id, std::string key, std::shared_ptr<const void> owner)
+        : id_(id), key_(std::move(key)), owner_(std::move(owner)) {}
+
     /// Copies a message into shared memory. @throws backend_error where there is no room for it.
     segment(std::uint64_t id, const outgoing& message) : id_(id), file_(shared_memory("joblot-broadcast")) {
         std::size_t end = round_up(sizeof(header) + message.blocks.size() * sizeof(place), block_alignment);
@@ -136,6 +142,9 @@ public:
 
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
     [[nodiscard]] int file() const noexcept { return file_.get(); }
+    /// Of data that a cluster holds; "" for all others.
+    [[nodiscard]] const std::string& key() const noexcept { return key_; }
+    [[nodiscard]] const std::shared_ptr<const void>& owner() const noexcept { return owner_; }
     /// Where it is mapped: what to read. Only for a segment that was taken over.
     [[nodiscard]] incoming message() const noexcept { return {stream_, blocks_}; }
 
@@ -170,6 +179,8 @@ private:
     }
 
     const std::uint64_t id_;
+    const std::string key_;
+    const std::shared_ptr<const void> owner_;
     descriptor file_;
     mapping map_;
     bytes_view stream_;
