@@ -251,6 +251,28 @@ TEST_CASE("an adaptive cluster starts workers for the call, from none", "[faults
     CHECK(works(address));
 }
 
+TEST_CASE("an adaptive cluster as it is by default grows where min_concurrency shows it the work", "[faults]") {
+    const support::scratch_dir dir;
+    support::process cluster({support::dask_python(), support::script("adaptive.py"), dir.path(), "5s"},
+                             dir.file("log"), true);
+    joblot::dask::backend backend = on(cluster.next_line());
+    backend.min_concurrency = 60;
+    // Each task waits until there are two workers, for a while.
+    const auto task = [](int i, const std::string& folder) {
+        support::publish(folder + "/worker-" + std::to_string(::getppid()), "");
+        const auto workers = [&] {
+            return std::ranges::count_if(std::filesystem::directory_iterator(folder), [](const auto& entry) {
+                return entry.path().filename().string().starts_with("worker-");
+            });
+        };
+        return support::eventually([&] { return workers() > 1; }) ? i : -1;
+    };
+    const support::scratch_dir seen;
+    const auto results = Parallel({.backend = backend, .batch_size = 1})(
+        views::iota(0, 60) | views::transform([&](int i) { return delayed(task)(i, seen.path()); }));
+    CHECK(std::ranges::equal(results, views::iota(0, 60)));
+}
+
 TEST_CASE("a worker whose disk is full: another does the work, or an error says which worker", "[faults]") {
     const support::scratch_dir dir;
     const std::string small = dir.file("small");

@@ -46,6 +46,9 @@ struct backend {
     /// So many batches are on the cluster at once, at most. Default: two for each thread of its workers, so that each
     /// has the next one ready.
     std::optional<int> max_concurrency{};
+    /// So many are there at least, as long as there are tasks: a cluster that adapts grows when it sees more work than
+    /// its workers do in some seconds (`target_duration` of Dask's `Adaptive`). Default: no more than its workers need.
+    int min_concurrency = 0;
 
     // What follows are Dask's own, see there: https://distributed.dask.org/en/stable/api.html
 
@@ -70,6 +73,7 @@ public:
         : scheduler_(o.scheduler_host), client_(o.client ? o.client->session() : nullptr), workers_(o.workers) {
         options_.tasks = {o.workers, o.allow_other_workers, o.resources, o.priority, o.retries};
         options_.max_concurrency = o.max_concurrency;
+        options_.min_concurrency = o.min_concurrency;
         options_.wait_for_workers = o.wait_for_workers_timeout;
     }
     ~dask_backend() override { connection_.clear(); }
@@ -210,6 +214,8 @@ inline const bool dask_is_registered = [] {
 inline std::shared_ptr<joblot::backend> dask::backend::make() const {
     if (max_concurrency && *max_concurrency < 1)
         detail::refuse("max_concurrency", *max_concurrency, "give 1 or more, or leave it out");
+    if (min_concurrency < 0 || min_concurrency > max_concurrency.value_or(min_concurrency))
+        detail::refuse("min_concurrency", min_concurrency, "give 0 or more, and not more than max_concurrency");
     if (wait_for_workers_timeout.count() < 0)
         detail::refuse("wait_for_workers_timeout", wait_for_workers_timeout.count(), "give a duration of 0 or more");
     if (retries < 0) detail::refuse("retries", retries, "give 0 or more");

@@ -36,7 +36,8 @@ namespace joblot::dask::engine {
 /// How a call uses its cluster.
 struct call_options {
     task_options tasks{};
-    std::optional<int> max_concurrency{}; ///< batches on the cluster at once, at most
+    int min_concurrency = 0;              ///< batches on the cluster at once, at least, as long as there are tasks
+    std::optional<int> max_concurrency{}; ///< the same, at most
     std::chrono::milliseconds wait_for_workers{10'000};
     /// Which of the cluster's workers count: {address: threads}.
     std::function<std::map<std::string, int>()> workers{};
@@ -51,7 +52,8 @@ public:
     call_driver(job& j, std::shared_ptr<session> cluster, call_options options)
         : job_(j), cluster_(std::move(cluster)), options_(std::move(options)),
           batches_(j, j.remote_runner().location(), false), planner_(j, cluster_, batches_.timeout()),
-          answers_(j, batches_), workforce_(options_.max_concurrency, options_.wait_for_workers) {}
+          answers_(j, batches_),
+          workforce_(options_.min_concurrency, options_.max_concurrency, options_.wait_for_workers) {}
 
     call_driver(const call_driver&) = delete;
     call_driver& operator=(const call_driver&) = delete;

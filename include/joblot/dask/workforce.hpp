@@ -19,10 +19,11 @@ class workforce {
 public:
     using clock = std::chrono::steady_clock;
 
-    /// @param most     Batches on the cluster at once, at most; unset: no such limit.
+    /// @param least    Batches on the cluster at once, at least, as long as there are tasks.
+    /// @param most     The same, at most; unset: no such limit.
     /// @param patience How long a call goes on without any worker.
-    workforce(std::optional<int> most, std::chrono::milliseconds patience)
-        : most_(most.value_or(std::numeric_limits<int>::max())), patience_(patience) {}
+    workforce(int least, std::optional<int> most, std::chrono::milliseconds patience)
+        : least_(least), most_(most.value_or(std::numeric_limits<int>::max())), patience_(patience) {}
 
     /// Takes note of which workers there are: {address: threads}.
     void update(const std::map<std::string, int>& workers, clock::time_point now) {
@@ -42,12 +43,12 @@ public:
     /// A batch has come back after its tasks ran for so long.
     void batch_took(std::chrono::nanoseconds took) noexcept { row_ = took >= shortest && took < short_batch ? 4 : 2; }
 
-    /// How many threads share the tasks, at least 1.
-    [[nodiscard]] int sharers() const noexcept { return std::clamp(places_.threads(), 1, most_); }
+    /// How many threads share the tasks, those that are to come included; at least 1.
+    [[nodiscard]] int sharers() const noexcept { return std::clamp(std::max(places_.threads(), least_ / 2), 1, most_); }
     /// How many batches are to be on the cluster: so that each thread has one and the next one. Never 0: a cluster
     /// that adapts to its work is to see some.
     [[nodiscard]] std::size_t capacity() const noexcept {
-        return static_cast<std::size_t>(std::clamp(row_ * places_.threads(), 1, most_));
+        return static_cast<std::size_t>(std::clamp(std::max(row_ * places_.threads(), least_), 1, most_));
     }
     [[nodiscard]] const placement& places() const noexcept { return places_; }
 
@@ -56,7 +57,7 @@ private:
     // Those of the beginning, which are far shorter, soon grow.
     static constexpr std::chrono::milliseconds shortest{4}, short_batch{20};
 
-    const int most_;
+    const int least_, most_;
     const std::chrono::milliseconds patience_;
     placement places_;
     std::optional<clock::time_point> deserted_since_;

@@ -15,7 +15,7 @@ constexpr workforce::clock::time_point start{};
 } // namespace
 
 TEST_CASE("each thread has a batch and the next one", "[dask][workforce]") {
-    workforce w(std::nullopt, 10s);
+    workforce w(0, std::nullopt, 10s);
     w.update({{"a", 2}, {"b", 1}}, start);
     CHECK(w.sharers() == 3);
     CHECK(w.capacity() == 6);
@@ -28,7 +28,7 @@ TEST_CASE("each thread has a batch and the next one", "[dask][workforce]") {
 }
 
 TEST_CASE("batches that hardly last longer than their way wait in longer rows", "[dask][workforce]") {
-    workforce w(std::nullopt, 10s);
+    workforce w(0, std::nullopt, 10s);
     w.update({{"a", 2}}, start);
     w.batch_took(10ms);
     CHECK(w.capacity() == 8);
@@ -39,7 +39,7 @@ TEST_CASE("batches that hardly last longer than their way wait in longer rows", 
 }
 
 TEST_CASE("max_concurrency is a limit for all of it", "[dask][workforce]") {
-    workforce w(3, 10s);
+    workforce w(0, 3, 10s);
     w.update({{"a", 1}}, start);
     CHECK(w.sharers() == 1);
     CHECK(w.capacity() == 2);
@@ -51,7 +51,7 @@ TEST_CASE("max_concurrency is a limit for all of it", "[dask][workforce]") {
 }
 
 TEST_CASE("without a worker some work is still to be seen, and patience ends", "[dask][workforce]") {
-    workforce w(std::nullopt, 10s);
+    workforce w(0, std::nullopt, 10s);
     CHECK_FALSE(w.deserted());
     w.update({}, start);
     CHECK(w.deserted());
@@ -66,4 +66,16 @@ TEST_CASE("without a worker some work is still to be seen, and patience ends", "
     w.update({}, start + 20s);
     CHECK_FALSE(w.given_up(start + 29s));
     CHECK(w.given_up(start + 30s));
+}
+
+TEST_CASE("min_concurrency is there before the workers are", "[dask][workforce]") {
+    workforce w(20, 30, 10s);
+    w.update({{"a", 1}}, start);
+    CHECK(w.sharers() == 10);
+    CHECK(w.capacity() == 20);
+    w.update({{"a", 12}}, start);
+    CHECK(w.sharers() == 12);
+    CHECK(w.capacity() == 24);
+    w.update({{"a", 20}}, start);
+    CHECK(w.capacity() == 30);
 }
