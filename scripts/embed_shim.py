@@ -66,7 +66,7 @@ def one_module():
     for text in others:
         lines = [line for line in text.splitlines(keepends=True) if not IMPORT.match(line)]
         first += "\n\n" + "".join(lines)
-    return first.replace("joblot_shim.block_for = ", "block_for = ")
+    return first.replace("joblot_shim.block_for = ", "block_for = ")  # its own, once they are one module
 
 
 def main():

@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_1c6d64ef";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_fa93e661";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -1021,13 +1021,10 @@ class Keys:
         while key not in seen:
             seen.add(key)
             value = self.graph.get(key)
-            for inner in ("key", "value", "target"):  # of a Part; a DataNode; an Alias
-                if isinstance(value, Part):
-                    return self.exact(value.key)
-                if inner != "key":
-                    value = getattr(value, inner, value)
+            value = getattr(value, "value", value)  # of a DataNode
             if isinstance(value, Part):
                 return self.exact(value.key)
+            value = getattr(value, "target", value)  # of an Alias
             if not isinstance(value, (str, tuple)) or any(callable(v) for v in value if isinstance(value, tuple)):
                 return None
             key = value

@@ -186,13 +186,10 @@ class Keys:
         while key not in seen:
             seen.add(key)
             value = self.graph.get(key)
-            for inner in ("key", "value", "target"):  # of a Part; a DataNode; an Alias
-                if isinstance(value, Part):
-                    return self.exact(value.key)
-                if inner != "key":
-                    value = getattr(value, inner, value)
+            value = getattr(value, "value", value)  # of a DataNode
             if isinstance(value, Part):
                 return self.exact(value.key)
+            value = getattr(value, "target", value)  # of an Alias
             if not isinstance(value, (str, tuple)) or any(callable(v) for v in value if isinstance(value, tuple)):
                 return None
             key = value
