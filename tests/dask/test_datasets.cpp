@@ -285,6 +285,20 @@ TEST_CASE("a dataset that is unpublished in mid-call stays until the call ends",
     support::check_clean(cluster);
 }
 
+TEST_CASE("a dataset stays as long as one of two handles does", "[datasets]") {
+    dask_cluster cluster(1);
+    published array(cluster, "X", "client.persist(dask.array.ones(8, chunks=2))");
+    {
+        const Client client{cluster.address()};
+        const auto chunks = client.dataset("X").chunks<double>();
+        static_cast<void>(client.dataset("X")); // comes and goes
+        array.unpublish();
+        const auto sums = Parallel({.backend = on(cluster)})(chunks | views::transform(delayed(total)));
+        CHECK(sums == std::vector(4, 2.0));
+    }
+    support::check_clean(cluster);
+}
+
 TEST_CASE("Python code that fails to make a block: the error is Python's", "[datasets]") {
     const published bad(shared_cluster(), "bad",
                         "client.persist(dask.array.ones(4, chunks=2).map_blocks(lambda b: 1 / 0, dtype='f8'))");

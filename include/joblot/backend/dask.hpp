@@ -168,9 +168,8 @@ private:
         dask::engine::task_submission nothing;
         nothing.key = dask::engine::fresh_key("joblot_probe", cluster->client_id());
         const std::string key = nothing.key;
-        std::vector<dask::engine::task_submission> one;
-        one.push_back(std::move(nothing));
-        cluster->submit(std::move(one), options_.tasks, std::make_shared<dask::engine::inbox>(), {"builtins", "bytes"});
+        cluster->submit(std::move(nothing), options_.tasks, std::make_shared<dask::engine::inbox>(),
+                        {"builtins", "bytes"});
         const auto end = std::chrono::steady_clock::now() + options_.wait_for_workers;
         for (;;) {
             const int threads = threads_of(cluster);

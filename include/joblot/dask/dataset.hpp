@@ -38,10 +38,8 @@ inline json describe_dataset(const std::shared_ptr<session>& cluster, const std:
     task.key = fresh_key("joblot_describe", cluster->client_id());
     const auto* const first = reinterpret_cast<const std::byte*>(name.data());
     task.payload.assign(first, first + name.size());
-    std::vector<task_submission> one;
-    one.push_back(std::move(task));
     const auto answers = std::make_shared<inbox>();
-    cluster->submit(std::move(one), {}, answers, {std::string(worker_shim_module), "describe"});
+    cluster->submit(std::move(task), {}, answers, {std::string(worker_shim_module), "describe"});
     std::vector<task_end> ends;
     while (ends.empty()) ends = answers->wait(std::chrono::seconds(1)).ends;
     const task_end& end = ends.front();
@@ -157,6 +155,7 @@ private:
         for (std::size_t axis = 0; axis != at.size(); ++axis) text += (axis ? ", " : "") + std::to_string(at[axis]);
         return text + "]";
     }
+
     std::string name_, dtype_;
     std::vector<std::size_t> blocks_;
     std::optional<std::vector<std::size_t>> shape_;

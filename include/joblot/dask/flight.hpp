@@ -65,9 +65,7 @@ struct flight_plan {
             return cluster.submit_with_data(std::move(task), batch_payload::shared(data), std::move(worker), options,
                                             std::move(listener));
         }
-        std::vector<task_submission> one;
-        one.push_back(std::move(task));
-        cluster.submit(std::move(one), options, std::move(listener));
+        cluster.submit(std::move(task), options, std::move(listener));
     }
 };
 

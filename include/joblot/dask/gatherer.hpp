@@ -37,14 +37,11 @@ public:
         std::function<void(const std::string& key)> forgotten; ///< the scheduler knows nothing of it any more
         std::function<void(std::exception_ptr)> broken;        ///< nothing more can be fetched
     };
-    struct limits {
-        peer_link::limits scheduler, worker; ///< beyond the worker's, values come through the scheduler
-    };
-
-    gatherer(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, worker_peers& peers,
-             limits limit, listener told)
-        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), peers_(peers),
-          limits_(limit), told_(std::move(told)) {}
+    /// @param limit The scheduler's.
+    gatherer(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, peer_link::limits limit,
+             worker_peers& peers, listener told)
+        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), limit_(limit),
+          peers_(peers), told_(std::move(told)) {}
 
     /// The key's value is on the cluster; or again, as it was lost on the way.
     void add(const std::string& key) {
@@ -89,7 +86,7 @@ private:
     asio::awaitable<message> ask_scheduler(json request) {
         message_writer writer;
         const encoded_message encoded = writer.finish(request);
-        co_return co_await scheduler_.ask(encoded, limits_.scheduler);
+        co_return co_await scheduler_.ask(encoded, limit_);
     }
 
     void locate(const std::string& key) {
@@ -141,7 +138,7 @@ private:
             const encoded_message request = writer.finish(requests::get_data(keys, client_id_));
             std::optional<message> answer;
             try {
-                answer = co_await from.peer->link.ask(request, limits_.worker, &thanks);
+                answer = co_await from.peer->link.ask(request, peers_.limits(), &thanks);
             } catch (const comm_error&) {
                 give_up(from);
             }
@@ -256,8 +253,8 @@ private:
     asio::any_io_executor executor_;
     const std::string client_id_;
     peer_link& scheduler_;
+    const peer_link::limits limit_;
     worker_peers& peers_;
-    const limits limits_;
     listener told_;
     std::unordered_map<std::string, state> wanted_; // all that was added, and has not come or been dropped
     std::vector<std::string> unlocated_;

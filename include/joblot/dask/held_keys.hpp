@@ -25,7 +25,7 @@ public:
     held_keys& operator=(const held_keys&) = delete;
     ~held_keys() {
         try {
-            cluster_->release(keys_);
+            cluster_->stop_desiring(keys_);
         } catch (const backend_error&) { // its connection is gone, and what it wanted with it
         }
     }
@@ -38,6 +38,7 @@ private:
     const std::string name_;
     const std::vector<json> keys_;
 };
+
 /// Whose keys they are that a message in memory is made of. @param image One with a key.
 inline const held_keys& held_by(const detail::segment& image) {
     return *static_cast<const held_keys*>(image.owner().get());

@@ -45,6 +45,12 @@ public:
     /// Hands over tasks; what becomes of each is told to the listener. @throws backend_error where the session is lost.
     void submit(std::vector<task_submission> tasks, const task_options& options,
                 std::shared_ptr<task_listener> listener, const python_function& function = run_function());
+    void submit(task_submission task, const task_options& options, std::shared_ptr<task_listener> listener,
+                const python_function& function = run_function()) {
+        std::vector<task_submission> one;
+        one.push_back(std::move(task));
+        submit(std::move(one), options, std::move(listener), function);
+    }
     /// The same for one task whose `payload_key` names data that is brought to the cluster first; it stays there until
     /// `release`. Does not wait for it: the pieces are read until the task's end is told.
     /// @param worker Who gets the data, by address, as long as it can be reached.
@@ -59,9 +65,11 @@ public:
     /// Puts data for tasks on the cluster, made of these pieces; blocks until it is there. It stays until `release`.
     void scatter(const std::string& key, std::vector<payload> pieces, bool to_all_workers,
                  const python_class& type = blob_class());
-    /// Wants data that others have put there, until `release`. A key that is an array is a tuple of Python's.
+    /// Wants data that others have put there, until `stop_desiring` was called as often for it. A key that is an array
+    /// is a tuple of Python's.
     void desire(std::vector<json> keys);
-    /// Lets go of data.
+    void stop_desiring(std::vector<json> keys);
+    /// Lets go of data that was put there.
     void release(std::vector<json> keys);
 
     /// Asks the scheduler something; blocks until it answers. @throws backend_error also where the answer is an error.
@@ -234,6 +242,10 @@ inline void session::cancel(std::vector<std::string> keys) {
 inline void session::desire(std::vector<json> keys) {
     session_core& c = core();
     c.post([&c, keys = std::move(keys)] { c.desire(keys); });
+}
+inline void session::stop_desiring(std::vector<json> keys) {
+    session_core& c = core();
+    c.post([&c, keys = std::move(keys)] { c.stop_desiring(keys); });
 }
 inline void session::release(std::vector<json> keys) {
     session_core& c = core();

@@ -53,10 +53,10 @@ public:
           scheduler_(io_.get_executor(), address_, tls_, [this] { pulse_.heard(); }),
           stream_(io_.get_executor(), client_id_, [this](const std::exception_ptr& e) { lose(in_words(e)); }),
           pulse_(io_.get_executor(), scheduler_, stream_, options_, [this](const std::string& why) { lose(why); }),
-          poll_(io_), peers_(io_.get_executor(), tls_),
-          uploads_(io_.get_executor(), client_id_, scheduler_, peers_, {{options_.timeout}, worker_limits()},
+          poll_(io_), peers_(io_.get_executor(), tls_, options_),
+          uploads_(io_.get_executor(), client_id_, scheduler_, {options_.timeout}, peers_,
                    [this](const std::exception_ptr& e) { lose(in_words(e)); }),
-          values_(io_.get_executor(), client_id_, scheduler_, peers_, {{options_.timeout}, worker_limits()},
+          values_(io_.get_executor(), client_id_, scheduler_, {options_.timeout}, peers_,
                   {.came = [this](const std::string& key, received_object value) { value_came(key, std::move(value)); },
                    .unreadable = [this](const std::string& key, const std::string& why) { value_broken(key, why); },
                    .forgotten = [this](const std::string& key) { end_cancelled(key, "the scheduler forgot it"); },
@@ -173,8 +173,17 @@ public:
     }
     void release(std::vector<json> keys) { stream_.release(std::move(keys)); }
     void desire(const std::vector<json>& keys) {
+        for (const json& key : keys) ++desired_[key];
         message_writer writer;
         stream_.send(writer.finish(json::array({requests::desires_keys(client_id_, keys)})));
+    }
+    void stop_desiring(const std::vector<json>& keys) {
+        for (const json& key : keys) {
+            const auto wish = desired_.find(key);
+            if (wish == desired_.end() || --wish->second != 0) continue; // for the scheduler it is one wish
+            desired_.erase(wish);
+            stream_.release(std::vector<json>(1, key));
+        }
     }
     /// Has the listeners told how far batches are. Any number of times.
     void watch_progress() {
@@ -229,9 +238,6 @@ private:
         }
     }
 
-    [[nodiscard]] peer_link::limits worker_limits() const {
-        return worker_peers::limits(options_.timeout, options_.liveness_timeout);
-    }
     void spawn(asio::awaitable<void> what) {
         asio::co_spawn(io_, std::move(what), [this](const std::exception_ptr& e) {
             if (e) lose(in_words(e));
@@ -381,6 +387,7 @@ private:
     worker_peers peers_;
     uploads uploads_;
     std::unordered_map<std::string, waiting> listeners_; // of keys that have not ended
+    std::map<json, int> desired_;                        // keys of others, and how many wishes for them there are
     gatherer values_;
 
     mutable std::mutex mutex_;           // guards what follows; the thread alone writes lost_ and workers_

@@ -45,15 +45,13 @@ class uploads {
 public:
     using clock = comm::clock;
     using listener = std::function<void(const upload_end&)>;
-    struct limits {
-        peer_link::limits scheduler, worker;
-    };
 
+    /// @param limit  The scheduler's.
     /// @param broken Is told what a listener threw.
-    uploads(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, worker_peers& peers,
-            limits limit, std::function<void(std::exception_ptr)> broken)
-        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), peers_(peers),
-          limits_(limit), broken_(std::move(broken)) {}
+    uploads(asio::any_io_executor executor, std::string client_id, peer_link& scheduler, peer_link::limits limit,
+            worker_peers& peers, std::function<void(std::exception_ptr)> broken)
+        : executor_(std::move(executor)), client_id_(std::move(client_id)), scheduler_(scheduler), limit_(limit),
+          peers_(peers), broken_(std::move(broken)) {}
 
     /// @param to   What the cluster understands. It outlives all.
     /// @param told Is told of the end, once, unless `close` comes first: when nothing of the pieces is read any more.
@@ -126,7 +124,7 @@ private:
             message_writer writer;
             const encoded_message request =
                 writer.finish(requests::put_data(writer, e.to, what.key, what.pieces, what.type));
-            answer = co_await peer->link.ask(request, limits_.worker);
+            answer = co_await peer->link.ask(request, peers_.limits());
         } catch (const comm_error&) {
             peer->give_up();
         }
@@ -138,28 +136,28 @@ private:
         if (answer_error(answer->head)) co_return false;
         std::size_t size = 0;
         for (const payload& p : what.pieces) size += p.bytes.size();
-        co_return !co_await refused(requests::tell_of_data(client_id_, what.key, what.worker, size));
+        message_writer writer;
+        const std::string error =
+            co_await ask_scheduler(writer.finish(requests::tell_of_data(client_id_, what.key, what.worker, size)));
+        co_return error.empty();
     }
     /// @return What went wrong, if anything.
     asio::awaitable<std::string> through_scheduler(const upload& what) {
         message_writer writer;
-        const encoded_message request = writer.finish(
-            requests::scatter(writer, client_id_, what.key, what.pieces, false, {}, scatter_seconds, what.type));
-        const message answer = co_await scheduler_.ask(request, limits_.scheduler);
-        co_return answer_error(answer.head).value_or("");
+        co_return co_await ask_scheduler(writer.finish(
+            requests::scatter(writer, client_id_, what.key, what.pieces, false, {}, scatter_seconds, what.type)));
     }
-    asio::awaitable<bool> refused(json request) {
-        message_writer writer;
-        const encoded_message encoded = writer.finish(request);
-        const message answer = co_await scheduler_.ask(encoded, limits_.scheduler);
-        co_return answer_error(answer.head).has_value();
+    /// @return What is wrong according to the answer, if anything.
+    asio::awaitable<std::string> ask_scheduler(encoded_message request) {
+        const message answer = co_await scheduler_.ask(request, limit_);
+        co_return answer_error(answer.head).value_or("");
     }
 
     asio::any_io_executor executor_;
     const std::string client_id_;
     peer_link& scheduler_;
+    const peer_link::limits limit_;
     worker_peers& peers_;
-    const limits limits_;
     const std::function<void(std::exception_ptr)> broken_;
     list all_; // those that have not ended
     int running_ = 0;

@@ -4,6 +4,7 @@
 
 #include <joblot/dask/address.hpp>
 #include <joblot/dask/peer_link.hpp>
+#include <joblot/dask/session_types.hpp>
 #include <joblot/error.hpp>
 
 #include <algorithm>
@@ -33,14 +34,12 @@ public:
         }
         void answered() noexcept { next_pause = std::chrono::seconds(60); }
     };
-    /// How long it may take to connect with one, and then to answer.
-    static peer_link::limits limits(std::chrono::milliseconds timeout, std::chrono::milliseconds liveness) {
-        return {std::min(timeout, std::chrono::milliseconds(3000)), liveness};
-    }
+    worker_peers(asio::any_io_executor executor, std::shared_ptr<tls_context> tls, const connect_options& options)
+        : executor_(std::move(executor)), tls_(std::move(tls)),
+          limits_{std::min(options.timeout, std::chrono::milliseconds(3000)), options.liveness_timeout} {}
 
-    worker_peers(asio::any_io_executor executor, std::shared_ptr<tls_context> tls)
-        : executor_(std::move(executor)), tls_(std::move(tls)) {}
-
+    /// How long one is waited for, before the scheduler is asked instead.
+    [[nodiscard]] const peer_link::limits& limits() const noexcept { return limits_; }
     /// Null where it is known that it cannot be reached.
     std::shared_ptr<peer> reachable(const std::string& text) {
         auto& found = peers_[text];
@@ -65,6 +64,7 @@ public:
 private:
     asio::any_io_executor executor_;
     std::shared_ptr<tls_context> tls_;
+    const peer_link::limits limits_;
     std::map<std::string, std::shared_ptr<peer>> peers_; // by address
 };
 
