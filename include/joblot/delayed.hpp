@@ -100,9 +100,11 @@ public:
     }
 
     /// The function.
-    [[nodiscard]] constexpr const F& function() const noexcept { return function_; }
+    [[nodiscard]] constexpr const F& function() const& noexcept { return function_; }
+    [[nodiscard]] constexpr F&& function() && noexcept { return std::move(function_); }
     /// The stored arguments.
-    [[nodiscard]] constexpr const std::tuple<Args...>& arguments() const noexcept { return arguments_; }
+    [[nodiscard]] constexpr const std::tuple<Args...>& arguments() const& noexcept { return arguments_; }
+    [[nodiscard]] constexpr std::tuple<Args...>&& arguments() && noexcept { return std::move(arguments_); }
 
 private:
     [[no_unique_address]] F function_;

@@ -8,6 +8,7 @@
 #include <joblot/generator.hpp>
 #include <joblot/options.hpp>
 #include <joblot/outcome.hpp>
+#include <joblot/persisted.hpp>
 #include <joblot/run_call.hpp>
 
 #include <concepts>
@@ -78,6 +79,23 @@ public:
             return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
         else
             return misused(range);
+    }
+
+    /// Runs all tasks of a range, and leaves each result where it was made: on a Dask cluster in the memory of a
+    /// worker, where later tasks, and Python, can read it; elsewhere in this process. There each task is a Dask task of
+    /// its own.
+    /// @return `std::vector<persisted<R>>` in the order of the tasks.
+    template <class R>
+    auto persist(R&& range) const {
+        if constexpr (check_range<R>()) {
+            using result = task_result_t<std::ranges::range_reference_t<R>>;
+            static_assert(!std::is_void_v<result>, "joblot: these tasks have no results that could be kept");
+            if constexpr (!std::is_void_v<result>)
+                return detail::run_range<detail::list_results>(
+                    options_, std::views::all(std::forward<R>(range)) | std::views::transform(detail::keep_result{}));
+        } else {
+            return misused(range);
+        }
     }
 
     /// Starts the tasks of a range, which may be endless, and gives their results in the order of the tasks, each as

@@ -9,6 +9,7 @@
 #include <joblot/dispatch/stream_job.hpp>
 #include <joblot/generator.hpp>
 #include <joblot/parallel_backend.hpp>
+#include <joblot/persisted.hpp>
 
 #include <exception>
 #include <memory>
@@ -83,6 +84,7 @@ inline prepared_call prepare(const options& o, bool outlive = false) {
     if (s.workers < 1) throw backend_error("joblot: " + engine.name() + " has no active worker");
     const backend_traits traits = engine.traits();
     s.in_caller = traits.in_caller;
+    s.remote = traits.remote;
     s.batch_target = traits.batch_target;
     s.batch_cost = traits.batch_cost;
     const auto& loud = o.backend.defaults().verbose;
@@ -147,7 +149,13 @@ auto run_job(backend& engine, Job& j) {
 template <template <class> class Results, class R>
 auto run_range(const options& o, R&& range) {
     using range_type = std::remove_reference_t<R>;
-    const prepared_call call = prepare(o);
+    prepared_call call = prepare(o);
+    using task_type = std::remove_cvref_t<std::ranges::range_reference_t<range_type>>;
+    if constexpr (keeps_result<task_type>) {
+        call.settings.keeps_results = true;
+        call.settings.keeps_messages =
+            block_kind_of<typename task_result_t<task_type>::value_type>() == block_kind::none;
+    }
     if constexpr (indexable<range_type>) {
         using source = indexed_source<std::ranges::iterator_t<range_type>, owns_elements<R>>;
         check_repeatable<source>(o);

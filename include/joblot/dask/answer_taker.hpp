@@ -4,11 +4,17 @@
 
 #include <joblot/dask/batch_payload.hpp>
 #include <joblot/dask/flight.hpp>
+#include <joblot/dask/held_keys.hpp>
 #include <joblot/dispatch/remote_batches.hpp>
 #include <joblot/error.hpp>
+#include <joblot/persisted.hpp>
+#include <joblot/wire/image.hpp>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -22,9 +28,14 @@ public:
 
     /// Keeps what an answer says of the flight's tasks. Those that are not done are to be sent again.
     /// @throws backend_error where the worker cannot run the program, serialization_error where it makes no sense.
-    void take(flight& f, bytes_view bytes, worker& seat) {
+    /// @param key The flight's.
+    void take(flight& f, const std::string& key, bytes_view bytes, worker& seat) {
         const batch_answer answer(bytes);
         const batch_report& report = answer.report();
+        if (!report.key.empty() && report.key != key) // of a task of which this one needs the result
+            throw backend_error("joblot: a persisted result was lost with its worker and could not be computed again, "
+                                "as its task failed: " +
+                                (report.why.empty() ? "batch " + report.key : report.why));
         if (report.end == batch_end::refused) throw backend_error("joblot: " + report.why);
         const std::string where =
             "worker " + report.worker + ", process " + (report.pid ? std::to_string(*report.pid) : "unknown");
@@ -42,6 +53,25 @@ public:
         } else {
             program_ended(f, report, seat);
         }
+    }
+
+    /// The one task that was asked for is done, and its result, of type `persisted`, stays on the cluster.
+    /// @param key The flight's, and the result's.
+    void take_kept(flight& f, const std::string& key, const std::shared_ptr<session>& cluster, worker& seat) {
+        const std::string label = job_.task_label(f.batch.of(), f.batch.sent().begin);
+        const auto holder = std::make_shared<const held_keys>(cluster, "the persisted result of \"" + label + '"', key,
+                                                              f.take_ingredients());
+        const auto place = std::make_shared<detail::segment>(detail::fresh_image_id(), json(key).dump(), holder,
+                                                             job_.settings().keeps_messages);
+        detail::outgoing message; // what a worker would say of it
+        message.put(detail::run_results{.sequence = f.batch.sequence(), .count = 1, .last = 1});
+        const std::size_t part = message.begin_part();
+        message.put(std::uint8_t{0}); // as the codec begins what writes itself
+        detail::put_place(message, *place);
+        message.end_part(part, 0, static_cast<std::uint32_t>(detail::task_result_kind::value));
+        const detail::decoder::image_finder find = [&](std::uint64_t) { return place; };
+        batches_.take_results(f.batch, {message.stream, {}}, "the cluster", seat, &find);
+        f.batch.answered({});
     }
 
 private:

@@ -150,6 +150,7 @@ struct batch_report {
     std::string worker;                   ///< its address
     std::optional<std::int64_t> pid;      ///< of the program
     std::string why;                      ///< it was refused
+    std::string key;                      ///< of the Dask task that it is about
 };
 
 /// The answer to a batch. Reads bytes of another machine: every one is checked before it is used.
@@ -210,6 +211,7 @@ private:
         report_.stderr_tail = text_in(from, "stderr");
         report_.worker = text_in(from, "worker");
         report_.why = text_in(from, "why");
+        report_.key = text_in(from, "key");
     }
     static std::string text_in(const json& from, const char* name) {
         const auto found = from.find(name);

@@ -4,6 +4,7 @@
 
 #include <joblot/dask/dtype.hpp>
 #include <joblot/error.hpp>
+#include <joblot/wire/block.hpp>
 #include <joblot/wire/codec.hpp>
 #include <joblot/wire/segment.hpp>
 
@@ -11,8 +12,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,49 +22,6 @@
 namespace joblot::dask {
 
 class dataset;
-
-namespace engine {
-
-/// The numbers of a block, where they are in the memory that a worker was given.
-struct block_view {
-    std::vector<std::size_t> shape;
-    bool fortran = false; ///< the first index is the one that changes from number to number
-    detail::bytes_view bytes;
-};
-
-/// Reads a block as worker_shim/joblot_datasets.py writes it. The bytes are not trusted.
-/// @param name   The block's, for errors.
-/// @param wanted The dtype that its numbers must have, of `size` bytes each.
-/// @throws serialization_error where it has others, or is no block of numbers at all.
-[[nodiscard]] inline block_view read_block(detail::incoming from, const std::string& name, const std::string& wanted,
-                                           std::size_t size) {
-    const auto refuse = [&](const std::string& why) {
-        throw serialization_error("joblot: " + name + " cannot be read as numbers of dtype " + wanted + ": " + why,
-                                  "chunk");
-    };
-    const auto dtype_bytes = from.get<std::array<char, 16>>("a block");
-    const std::string dtype(dtype_bytes.data(), ::strnlen(dtype_bytes.data(), dtype_bytes.size()));
-    const auto dimensions = from.get<std::uint32_t>("a block");
-    block_view result;
-    result.fortran = from.get<std::uint32_t>("a block") != 0;
-    if (dtype == "!") { // it could not be made; then the number is the length of the reason
-        const detail::bytes_view why = from.take(dimensions, "a block");
-        refuse({reinterpret_cast<const char*>(why.data()), why.size()});
-    }
-    if (dtype != wanted) refuse("its dtype is " + dtype);
-    std::size_t bytes = size;
-    for (std::uint32_t i = 0; i != dimensions; ++i) {
-        const auto n = static_cast<std::size_t>(from.get<std::uint64_t>("a block"));
-        if (n != 0 && bytes > std::numeric_limits<std::size_t>::max() / n) refuse("its shape makes no sense");
-        bytes *= n;
-        result.shape.push_back(n);
-    }
-    if (bytes != from.remaining_with_blocks() - from.remaining()) refuse("its size is not that of its shape");
-    if (bytes) result.bytes = from.only_block("a block");
-    return result;
-}
-
-} // namespace engine
 
 /// A block of a dataset, in a task that was given it as an argument: a read-only array of numbers of any number of
 /// dimensions, in the order of Python's rows (C) or columns (Fortran), as it was there. `T` is `const` and `numeric`.
@@ -159,10 +115,13 @@ private:
         : image_(std::move(image)), name_(std::move(name)), block_(std::move(block)), offset_(std::move(offset)) {}
 
     void read() {
-        view_ = std::make_shared<const engine::block_view>(
-            engine::read_block(image_->message(), name_, dtype_of<value_type>(), sizeof(T)));
+        detail::incoming message = image_->message();
+        const std::string dtype = dtype_of<value_type>(), wanted = "numbers of dtype " + dtype;
+        auto view = std::make_shared<detail::block_view>(detail::read_block(message, name_, wanted));
+        if (view->dtype != dtype) detail::refuse_block(name_, wanted, "its dtype is " + view->dtype);
+        view_ = std::move(view);
     }
-    const engine::block_view& view() const {
+    const detail::block_view& view() const {
         if (view_) return *view_;
         throw backend_error("joblot: " + (name_.empty() ? "an empty chunk" : name_) +
                             " has its numbers on the cluster: pass it to a task, and run that there with a "
@@ -170,7 +129,7 @@ private:
     }
 
     std::shared_ptr<detail::segment> image_;
-    std::shared_ptr<const engine::block_view> view_; // null but where it has arrived
+    std::shared_ptr<const detail::block_view> view_; // null but where it has arrived
     std::string name_;
     std::vector<std::size_t> block_, offset_;
 };

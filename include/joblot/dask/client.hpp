@@ -5,8 +5,10 @@
 #include <joblot/dask/address.hpp>
 #include <joblot/dask/dataset.hpp>
 #include <joblot/dask/local_cluster.hpp>
+#include <joblot/dask/publishing.hpp>
 #include <joblot/dask/session.hpp>
 #include <joblot/error.hpp>
+#include <joblot/persisted.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -17,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -98,6 +101,34 @@ public:
         return asked([&] {
             static_cast<void>(open());
             return dask::dataset(session_, name);
+        });
+    }
+    /// Gives a persisted result a name, by which Python finds it: `client.get_dataset(name)` is a future there, of a
+    /// number, `bytes`, or a numpy array. It stays on the cluster until `unpublish_dataset`, also without this client.
+    /// @throws backend_error where the name is taken; std::invalid_argument for a result that is not on this cluster.
+    template <class T>
+    void publish_dataset(const std::string& name, const persisted<T>& result) const {
+        asked([&] {
+            static_cast<void>(open());
+            engine::publish(session_, name, {{engine::key_on(session_, result)}, false});
+        });
+    }
+    /// The same for several results: there it is a list of futures.
+    template <std::ranges::input_range R>
+        requires detail::is_persisted<std::ranges::range_value_t<R>>
+    void publish_dataset(const std::string& name, const R& results) const {
+        asked([&] {
+            static_cast<void>(open());
+            engine::published_futures all{{}, true};
+            for (const auto& result : results) all.keys.push_back(engine::key_on(session_, result));
+            engine::publish(session_, name, all);
+        });
+    }
+    /// Takes the name of a dataset away, if there is one of that name, whoever published it.
+    void unpublish_dataset(const std::string& name) const {
+        asked([&] {
+            static_cast<void>(open());
+            engine::unpublish(session_, name);
         });
     }
     /// Waits until there are `n` workers. @throws backend_error where there are less after `timeout`.

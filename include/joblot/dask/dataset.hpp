@@ -3,18 +3,15 @@
 #pragma once
 
 #include <joblot/dask/chunk.hpp>
-#include <joblot/dask/deployment.hpp>
 #include <joblot/dask/dtype.hpp>
 #include <joblot/dask/held_keys.hpp>
-#include <joblot/dask/inbox.hpp>
 #include <joblot/dask/session.hpp>
-#include <joblot/dask/task_key.hpp>
+#include <joblot/dask/worker_call.hpp>
 #include <joblot/error.hpp>
 #include <joblot/wire/image.hpp>
 
 #include <nlohmann/json.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -33,16 +30,7 @@ inline json describe_dataset(const std::shared_ptr<session>& cluster, const std:
     if (cluster->worker_threads().empty())
         throw backend_error("joblot: the Dask cluster at " + cluster->scheduler().text() +
                             " has no worker that could read dataset \"" + name + "\"; start one");
-    deployment::instance().ensure(cluster);
-    task_submission task;
-    task.key = fresh_key("joblot_describe", cluster->client_id());
-    const auto* const first = reinterpret_cast<const std::byte*>(name.data());
-    task.payload.assign(first, first + name.size());
-    const auto answers = std::make_shared<inbox>();
-    cluster->submit(std::move(task), {}, answers, {std::string(worker_shim_module), "describe"});
-    std::vector<task_end> ends;
-    while (ends.empty()) ends = answers->wait(std::chrono::seconds(1)).ends;
-    const task_end& end = ends.front();
+    const task_end end = ask_worker(cluster, "describe", name);
     if (end.how != task_end::kind::result)
         throw backend_error("joblot: dataset \"" + name + "\" cannot be read: " + end.type + ": " + end.text);
     const auto* const text = reinterpret_cast<const char*>(end.data.data());
@@ -75,7 +63,8 @@ public:
         }
         dtype_ = facts.value("dtype", "");
         read_grid(facts, keys.size());
-        held_ = std::make_shared<const engine::held_keys>(std::move(cluster), name_, std::move(keys));
+        held_ =
+            std::make_shared<const engine::held_keys>(std::move(cluster), "dataset \"" + name_ + '"', std::move(keys));
         for (const engine::json& key : held_->keys())
             images_.push_back(std::make_shared<detail::segment>(detail::fresh_image_id(), key.dump(), held_));
     }
@@ -96,7 +85,7 @@ public:
     [[nodiscard]] std::vector<chunk<const T>> chunks() const {
         using value = std::remove_const_t<T>;
         const std::string wanted = dtype_of<value>();
-        if (!dtype_.empty() && engine::in_this_order(dtype_) != wanted)
+        if (!dtype_.empty() && detail::in_this_order(dtype_) != wanted)
             throw std::invalid_argument("joblot: dataset \"" + name_ + "\" has elements of dtype " + dtype_ +
                                         ", and was asked for chunks of dtype " + wanted);
         std::vector<chunk<const T>> result;

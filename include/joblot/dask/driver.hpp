@@ -248,6 +248,7 @@ private:
         try {
             std::optional<flight> f = extract(end.key);
             if (!f) return;
+            if (end.how == task_end::kind::kept) answers_.take_kept(*f, end.key, cluster_, *seat_);
             if (!f->payload_key.empty()) cluster_->release({std::exchange(f->payload_key, {})});
             f->transport += end.upload;
             take_end(*f, end);
@@ -267,10 +268,12 @@ private:
 
     void take_end(flight& f, const task_end& end) {
         switch (end.how) {
+        case task_end::kind::kept:
+            return; // it was taken
         case task_end::kind::result:
-            return answers_.take(f, end.data, *seat_);
+            return answers_.take(f, end.key, end.data, *seat_);
         case task_end::kind::erred:
-            if (!end.data.empty()) return answers_.take(f, end.data, *seat_);
+            if (!end.data.empty()) return answers_.take(f, end.key, end.data, *seat_);
             throw backend_error("joblot: a Dask worker could not run a batch: " + end.type + ": " + end.text);
         case task_end::kind::worker_killed:
             return workers_killed(f, end);
@@ -347,8 +350,8 @@ private:
         const json states = cluster_->call(requests::task_status(std::vector<json>(1, json::parse(image.key()))));
         if (states.is_object() && std::any_of(states.begin(), states.end(), [](const json& s) { return !s.is_null(); }))
             return;
-        throw backend_error("joblot: a part of dataset \"" + held_by(image).name() + "\", " + image.key() +
-                            ", is not on the cluster any more: it was lost with its worker, or cancelled, and Dask "
+        throw backend_error("joblot: " + image.key() + " of " + held_by(image).name() +
+                            " is not on the cluster any more: it was lost with its worker, or cancelled, and Dask "
                             "cannot compute it again");
     }
 

@@ -41,6 +41,12 @@ struct flight {
     int not_sent = 0;     // how often its data did not come to the cluster
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
+    /// What its result needs where it has to be computed again.
+    [[nodiscard]] held_keys::ingredients take_ingredients() {
+        held_keys::ingredients needs{foreign, std::exchange(payload_key, {})};
+        for (const auto& [image, key] : images) needs.images.push_back(image);
+        return needs;
+    }
     /// It was lost without a task's fault. @throws backend_error where that has happened too often.
     void count_loss() {
         if (++losses_ == most_losses)
@@ -61,11 +67,12 @@ struct flight_plan {
     /// Does not wait. @param worker Who gets the data. @throws backend_error where the session is lost.
     void send(session& cluster, std::string worker, const task_options& options,
               std::shared_ptr<task_listener> listener) {
+        const python_function function{std::string(worker_shim_module), task.keep ? "run_kept" : "run"};
         if (data) {
             return cluster.submit_with_data(std::move(task), batch_payload::shared(data), std::move(worker), options,
-                                            std::move(listener));
+                                            std::move(listener), function);
         }
-        cluster.submit(std::move(task), options, std::move(listener));
+        cluster.submit(std::move(task), options, std::move(listener), function);
     }
 };
 
@@ -81,6 +88,7 @@ public:
         flight_plan result;
         result.task.key =
             fresh_key(task_group(job_.task_label(f.batch.of(), f.batch.sent().begin)), cluster_->client_id());
+        result.task.keep = job_.settings().keeps_results;
         batch_order order = order_for_all();
         order.places = std::move(places);
         f.images.clear();
@@ -90,7 +98,7 @@ public:
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());
             if (!image->key().empty()) {
-                order.foreign.push_back(image->id());
+                if (!image->is_message()) order.foreign.push_back(image->id());
                 result.task.image_keys.push_back(foreign_key(*image));
                 f.foreign.push_back(image);
             } else {
@@ -114,7 +122,7 @@ private:
     [[nodiscard]] json foreign_key(const detail::segment& image) const {
         const held_keys& held = held_by(image);
         if (held.cluster() != cluster_)
-            throw backend_error("joblot: dataset \"" + held.name() + "\" is on the Dask cluster at " +
+            throw backend_error("joblot: " + held.name() + " is on the Dask cluster at " +
                                 held.cluster()->scheduler().text() +
                                 ": tasks that read it must run there, over the same Client");
         return json::parse(image.key());

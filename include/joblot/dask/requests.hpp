@@ -38,6 +38,7 @@ struct task_submission {
     std::vector<std::byte> payload; ///< travels in the graph; empty if `payload_key` is set
     std::string payload_key;        ///< of scattered data that is the first argument instead
     std::vector<json> image_keys;   ///< data that are the further arguments; an array: a key that is a tuple
+    bool keep = false;              ///< its value stays on the cluster: its end comes without it
 };
 
 /// How the tasks of one graph are run.

@@ -55,7 +55,8 @@ public:
     /// `release`. Does not wait for it: the pieces are read until the task's end is told.
     /// @param worker Who gets the data, by address, as long as it can be reached.
     void submit_with_data(task_submission task, std::vector<payload> pieces, std::string worker,
-                          const task_options& options, std::shared_ptr<task_listener> listener);
+                          const task_options& options, std::shared_ptr<task_listener> listener,
+                          const python_function& function = run_function());
     /// Has listeners told how far batches are that run.
     void watch_progress();
     /// Their ends come at once (on the session's thread), or as soon as nothing of their data is read any more:
@@ -73,7 +74,10 @@ public:
     void release(std::vector<json> keys);
 
     /// Asks the scheduler something; blocks until it answers. @throws backend_error also where the answer is an error.
-    [[nodiscard]] nlohmann::json call(nlohmann::json request);
+    nlohmann::json call(const nlohmann::json& request);
+    nlohmann::json call(encoded_message request);
+    /// Tells it something that it does not answer, as a message of the stream.
+    void tell(const nlohmann::json& message);
     /// All about the scheduler and its workers; blocks.
     [[nodiscard]] nlohmann::json identity();
     /// Workers by address, and how many threads each has. As of a quarter of a second ago, or asked for now; never
@@ -217,19 +221,20 @@ inline void session::submit(std::vector<task_submission> tasks, const task_optio
     auto encoded = parts::graph_message(c.dialect(), function, tasks, options);
     std::vector<std::string> keys;
     for (task_submission& t : tasks) keys.push_back(std::move(t.key));
-    c.post([&c, keys = std::move(keys), listener = std::move(listener), encoded] {
-        c.submit(keys, listener, std::move(*encoded));
+    c.post([&c, keys = std::move(keys), listener = std::move(listener), encoded, keep = tasks.front().keep] {
+        c.submit(keys, listener, std::move(*encoded), keep);
     });
 }
 inline void session::submit_with_data(task_submission task, std::vector<payload> pieces, std::string worker,
-                                      const task_options& options, std::shared_ptr<task_listener> listener) {
+                                      const task_options& options, std::shared_ptr<task_listener> listener,
+                                      const python_function& function) {
     session_core& c = core();
     upload data{task.payload_key, std::move(pieces), blob_class(), std::move(worker)};
     std::vector<task_submission> one;
     one.push_back(std::move(task));
-    auto graph = parts::graph_message(c.dialect(), run_function(), one, options);
-    c.post([&c, data = std::move(data), key = one.front().key, listener = std::move(listener),
-            graph = std::move(graph)]() mutable { c.submit_after(std::move(data), key, listener, graph); });
+    auto graph = parts::graph_message(c.dialect(), function, one, options);
+    c.post([&c, data = std::move(data), key = one.front().key, listener = std::move(listener), graph = std::move(graph),
+            keep = one.front().keep]() mutable { c.submit_after(std::move(data), key, listener, graph, keep); });
 }
 inline void session::watch_progress() {
     session_core& c = core();
@@ -259,8 +264,15 @@ inline void session::scatter(const std::string& key, std::vector<payload> pieces
     const json request = requests::scatter(writer, c.client_id(), key, std::move(pieces), to_all_workers, {}, 30, type);
     wait_for(c.ask(std::make_shared<const encoded_message>(writer.finish(request))));
 }
-inline nlohmann::json session::call(nlohmann::json request) {
+inline nlohmann::json session::call(const nlohmann::json& request) {
     return wait_for(core().ask(session_core::encode(request)));
+}
+inline nlohmann::json session::call(encoded_message request) {
+    return wait_for(core().ask(std::make_shared<const encoded_message>(std::move(request))));
+}
+inline void session::tell(const nlohmann::json& message) {
+    session_core& c = core();
+    c.post([&c, message] { c.tell(message); });
 }
 inline nlohmann::json session::identity() { return call(requests::identity(core().dialect())); }
 inline std::map<std::string, int> session::worker_threads() {

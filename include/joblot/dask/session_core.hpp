@@ -143,17 +143,18 @@ public:
         co_return answer.head;
     }
 
+    /// @param keep Their values stay on the cluster.
     void submit(const std::vector<std::string>& keys, const std::shared_ptr<task_listener>& listener,
-                encoded_message graph) {
-        listen_for(keys, listener);
+                encoded_message graph, bool keep) {
+        listen_for(keys, listener, keep);
         if (!lost_.empty()) return lose_keys();
         stream_.send(std::move(graph));
     }
     /// Sends the graph of one task when the data that it needs is there. While that is under way the key does not end:
     /// what the data refers to is still read.
     void submit_after(upload data, const std::string& key, const std::shared_ptr<task_listener>& listener,
-                      const std::shared_ptr<encoded_message>& graph) {
-        listen_for({key}, listener);
+                      const std::shared_ptr<encoded_message>& graph, bool keep) {
+        listen_for({key}, listener, keep);
         if (!lost_.empty()) return lose_keys();
         listeners_.at(key).data = data.key;
         uploads_.add(std::move(data), *dialect_, [this, key, graph](const upload_end& how) {
@@ -174,8 +175,11 @@ public:
     void release(std::vector<json> keys) { stream_.release(std::move(keys)); }
     void desire(const std::vector<json>& keys) {
         for (const json& key : keys) ++desired_[key];
+        tell(requests::desires_keys(client_id_, keys));
+    }
+    void tell(const json& message) {
         message_writer writer;
-        stream_.send(writer.finish(json::array({requests::desires_keys(client_id_, keys)})));
+        stream_.send(writer.finish(json::array({message})));
     }
     void stop_desiring(const std::vector<json>& keys) {
         for (const json& key : keys) {
@@ -218,6 +222,7 @@ public:
 private:
     struct waiting {
         std::shared_ptr<task_listener> listener;
+        bool keep = false;
         std::string data{};       // of the task, that is brought to the cluster; "": none
         clock::duration upload{}; // how long that took
     };
@@ -254,9 +259,7 @@ private:
     void handle(event& e) {
         switch (e.what) {
         case event::kind::in_memory:
-            for (const std::string& key : e.keys) {
-                if (listeners_.contains(key)) values_.add(key);
-            }
+            for (const std::string& key : e.keys) is_there(key);
             break;
         case event::kind::erred:
             for (const std::string& key : e.keys) end_erred(key, e.exception);
@@ -310,9 +313,17 @@ private:
 
     // ---- keys
 
-    void listen_for(const std::vector<std::string>& keys, const std::shared_ptr<task_listener>& listener) {
+    void listen_for(const std::vector<std::string>& keys, const std::shared_ptr<task_listener>& listener, bool keep) {
         if (listeners_.empty()) poll_.cancel(); // it sleeps for long
-        for (const std::string& key : keys) listeners_.insert_or_assign(key, waiting{listener});
+        for (const std::string& key : keys) listeners_.insert_or_assign(key, waiting{listener, keep});
+    }
+    void is_there(const std::string& key) {
+        const auto found = listeners_.find(key);
+        if (found == listeners_.end()) return;
+        if (found->second.keep)
+            end({.key = key, .how = task_end::kind::kept});
+        else
+            values_.add(key);
     }
     void end(task_end what) {
         const auto found = listeners_.find(what.key);
@@ -320,7 +331,10 @@ private:
         const waiting one = std::move(found->second);
         listeners_.erase(found);
         values_.drop(what.key);
-        stream_.release(std::vector<json>(1, what.key));
+        if (what.how == task_end::kind::kept)
+            ++desired_[what.key];
+        else
+            stream_.release(std::vector<json>(1, what.key));
         what.upload = one.upload;
         one.listener->task_ended(std::move(what));
     }

@@ -32,6 +32,7 @@ inline constexpr const char* progress_topic = "joblot-progress";
 struct task_end {
     enum class kind {
         result,         ///< `data` is its value, `type` Python's name of the value's class
+        kept,           ///< it is there, and stays on the cluster, wanted once: until `session::stop_desiring`
         erred,          ///< it raised `type`; `data` are the bytes in the exception's arguments, if there are any
         worker_killed,  ///< Dask gave up as several workers died with it
         cancelled,      ///< by `session::cancel` (`text` is empty), or by another hand

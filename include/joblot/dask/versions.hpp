@@ -77,6 +77,8 @@ public:
     [[nodiscard]] bool cancel_has_reason() const noexcept { return since(2025, 3, 0); }
     [[nodiscard]] bool identity_has_n_workers() const noexcept { return since(2025, 4, 0); }
     [[nodiscard]] bool worker_plugin_has_idempotent() const noexcept { return since(2023, 9, 2); }
+    /// Datasets are published in lists, after a message of the client's stream.
+    [[nodiscard]] bool publishes_several() const noexcept { return since(2026, 6, 0); }
     /// A worker that is given data tells the scheduler, unless it is told not to.
     [[nodiscard]] bool worker_reports_data() const noexcept { return !since(2023, 2, 1); }
     /// The scheduler reads the pickles of functions, so it needs their modules too.

@@ -4,6 +4,7 @@
 
 #include <joblot/delayed.hpp>
 #include <joblot/dispatch/symbol.hpp>
+#include <joblot/persisted.hpp>
 
 #include <cstddef>
 #include <string>
@@ -44,6 +45,11 @@ std::string function_label(const F& f) {
 template <class F>
 std::string function_label(const labelled<F>& f) {
     return *f.label;
+}
+
+template <class F>
+std::string function_label(const kept_call<F>& f) {
+    return function_label(f.function);
 }
 
 /// The label of a task.

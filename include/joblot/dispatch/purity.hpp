@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/delayed.hpp>
+#include <joblot/persisted.hpp>
 
 #include <ranges>
 #include <type_traits>
@@ -15,6 +16,8 @@ template <class F>
 inline constexpr bool is_pure_function = false;
 template <class F>
 inline constexpr bool is_pure_function<delayed_function<F>> = true;
+template <>
+inline constexpr bool is_pure_function<keep_result> = true;
 } // namespace detail
 
 /// Whether different elements of a random-access range `R` may be read by different threads at the same time. True for

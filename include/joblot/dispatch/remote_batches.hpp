@@ -72,15 +72,17 @@ public:
 
     /// Keeps the results that a message has of the tasks that were asked for last.
     /// @param where Where the tasks ran, for errors.
+    /// @param find  Gives what results refer to, if they do.
     /// @return The head of the message. @throws serialization_error where the message makes no sense.
-    run_results take_results(claimed_batch& c, incoming message, const std::string& where, worker& seat) const {
+    run_results take_results(claimed_batch& c, incoming message, const std::string& where, worker& seat,
+                             const decoder::image_finder* find = nullptr) const {
         const claimed_batch::range sent = c.sent();
         const auto head = message.get<run_results>("the head of results");
         if (head.sequence != c.sequence() || head.begin > sent.size() || head.count > sent.size() - head.begin)
             throw serialization_error("joblot: a worker gave results of tasks that it was not asked for", "a frame");
         for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
             std::uint32_t mark = 0;
-            decoder from(message.part(mark));
+            decoder from(message.part(mark), find);
             take_result(c, k, static_cast<task_result_kind>(mark), from, where);
         }
         advance(c, seat);

@@ -24,11 +24,15 @@ struct call_settings {
     std::chrono::nanoseconds batch_target{}; // how long an adapted batch is meant to last
     std::chrono::nanoseconds batch_cost{};   // what it costs by itself; 0: next to nothing
     int verbose = 0;
-    std::string backend_name{}; // only where progress is shown
-    scope inside{};             // what is in force inside this call's tasks
+    std::string backend_name{};  // only where progress is shown
+    scope inside{};              // what is in force inside this call's tasks
+    bool remote = false;         // tasks run on other machines
+    bool keeps_results = false;  // of type `persisted`: they stay where they are made,
+    bool keeps_messages = false; // in a form that nobody else can read
 
     /// Tasks per batch, or 0 to adapt.
     [[nodiscard]] std::size_t batch_size() const noexcept {
+        if (remote && keeps_results) return 1; // each result is kept by itself
         return static_cast<std::size_t>(given->batch_size.tasks().value_or(0));
     }
 

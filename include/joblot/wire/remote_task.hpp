@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/delayed.hpp>
+#include <joblot/persisted.hpp>
 #include <joblot/wire/codec.hpp>
 
 #include <concepts>
@@ -43,6 +44,9 @@ struct call_operator<R (C::*)(P...) const noexcept> : parameters<R (*)(P...)> {}
 template <class F>
     requires requires { typename call_operator<decltype(&F::operator())>::type; }
 struct parameters<F> : call_operator<decltype(&F::operator())> {};
+
+template <class F>
+struct parameters<kept_call<F>> : parameters<F> {};
 
 /// The decayed type of parameter I, or void.
 template <class F, std::size_t I>

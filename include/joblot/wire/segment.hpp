@@ -80,14 +80,29 @@ inline std::size_t file_size(int file) noexcept {
     return ::fstat(file, &facts) == 0 && facts.st_size > 0 ? static_cast<std::size_t>(facts.st_size) : 0;
 }
 
+class segment;
+
+/// What keeps data on a cluster, for messages that are made of it. Thread-safe.
+class cluster_data {
+public:
+    cluster_data() = default;
+    cluster_data(const cluster_data&) = delete;
+    cluster_data& operator=(const cluster_data&) = delete;
+    virtual ~cluster_data() = default;
+
+    /// The message, brought to this process. Blocks. @throws backend_error.
+    [[nodiscard]] virtual std::shared_ptr<segment> fetch(const segment& place) const = 0;
+};
+
 /// A message in shared memory that many processes read: a broadcast value. Immutable once made.
 class segment {
 public:
     /// A message that is made where it is read, of data that a cluster holds.
     /// @param key   The data's, as the engine of that cluster writes it.
-    /// @param owner Keeps the data there as long as this lives; by its address the engine knows whether it is its own.
-    segment(std::uint64_t id, std::string key, std::shared_ptr<const void> owner)
-        : id_(id), key_(std::move(key)), owner_(std::move(owner)) {}
+    /// @param owner Keeps the data there as long as this lives.
+    /// @param is_message Whether the data are a message already, which nobody else can read.
+    segment(std::uint64_t id, std::string key, std::shared_ptr<const cluster_data> owner, bool is_message = false)
+        : id_(id), key_(std::move(key)), owner_(std::move(owner)), is_message_(is_message) {}
 
     /// Copies a message into shared memory. @throws backend_error where there is no room for it.
     segment(std::uint64_t id, const outgoing& message) : id_(id), file_(shared_memory("joblot-broadcast")) {
@@ -144,7 +159,8 @@ public:
     [[nodiscard]] int file() const noexcept { return file_.get(); }
     /// Of data that a cluster holds; "" for all others.
     [[nodiscard]] const std::string& key() const noexcept { return key_; }
-    [[nodiscard]] const std::shared_ptr<const void>& owner() const noexcept { return owner_; }
+    [[nodiscard]] const std::shared_ptr<const cluster_data>& owner() const noexcept { return owner_; }
+    [[nodiscard]] bool is_message() const noexcept { return is_message_; }
     /// Where it is mapped: what to read. Only for a segment that was taken over.
     [[nodiscard]] incoming message() const noexcept { return {stream_, blocks_}; }
 
@@ -180,7 +196,8 @@ private:
 
     const std::uint64_t id_;
     const std::string key_;
-    const std::shared_ptr<const void> owner_;
+    const std::shared_ptr<const cluster_data> owner_;
+    const bool is_message_ = false;
     descriptor file_;
     mapping map_;
     bytes_view stream_;

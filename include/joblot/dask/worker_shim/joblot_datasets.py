@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSL-1.0
-"""What a Dask worker does with data of Python's for joblot: says what a published dataset is made of, and hands blocks
-of it to programs. On workers it is the second half of the module joblot_shim.
+"""What a Dask worker does with data of Python's for joblot: says what a published dataset is made of, hands blocks of it
+to programs, and makes Python's data of their results. On workers it is the second part of the module joblot_shim.
 """
 
 import inspect
 import io
 import json
+import math
 import pickle
 import struct
 import threading
@@ -17,12 +18,16 @@ from distributed.core import connect
 from distributed.protocol.compression import decompress
 from distributed.publish import PublishExtension
 from distributed.utils import sync
-from joblot_shim import Blob, padded
+from joblot_shim import FRAME, PART, RESULTS_HEAD, Blob, Result, TaskFailed, execute, padded, result_of, short_text
 
 NUMERIC = "biufcmM"  # kinds of dtypes whose values are their bytes
 IMAGE = struct.Struct("=QQQQ")  # magic, size of the stream, blocks, where the stream is: wire/segment.hpp
 IMAGE_MAGIC = 0x6A6F626C6F745347
-BLOCK = struct.Struct("=16sII")  # dtype, dimensions, 1: in Fortran's order; the shape follows: dask/chunk.hpp
+BLOCK = struct.Struct("=16sII")  # dtype, dimensions, 1: in Fortran's order; shape and content follow: wire/block.hpp
+OUT_OF_BAND = 4096  # larger content is a block beside the stream, smaller one is part of it: wire/parcel.hpp
+FORM = struct.Struct("=BI")  # 0, kept_form::value; what is kept follows, aligned: persisted.hpp
+NUMBERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "f4": "f", "f8": "d", "c8": "2f", "c16": "2d"}
+NUMBERS.update({"u" + name[1]: letter.upper() for name, letter in NUMBERS.items() if name[0] == "i"})
 
 
 # --- blocks for programs
@@ -32,16 +37,24 @@ class Unfit(Exception):
     """A value that cannot be a block of a program's."""
 
 
-def image_of(header, content):
-    """The frames of a message in memory: a stream, and a block if there is any content."""
-    blocks = 1 if content.nbytes else 0
-    stream_at = padded(IMAGE.size + 16 * blocks, 64)
-    begin = padded(stream_at + len(header), 64)
-    head = IMAGE.pack(IMAGE_MAGIC, len(header), blocks, stream_at)
-    if blocks:
-        head += struct.pack("=QQ", begin, content.nbytes)
-    head = (head.ljust(stream_at, b"\0") + header).ljust(begin, b"\0")
-    return [head, content] if blocks else [head]
+def image_of(stream, blocks=()):
+    """The frames of a message in memory."""
+    stream_at = padded(IMAGE.size + 16 * len(blocks), 64)
+    head = IMAGE.pack(IMAGE_MAGIC, len(stream), len(blocks), stream_at)
+    frames, end = [], stream_at + len(stream)
+    for block in blocks:
+        begin = padded(end, 64)
+        head += struct.pack("=QQ", begin, block.nbytes)
+        frames += [bytes(begin - end), block]
+        end = begin + block.nbytes
+    return [head.ljust(stream_at, b"\0") + stream, *frames]
+
+
+def image_with(header, content):
+    """The same for a value with some content."""
+    if content.nbytes >= OUT_OF_BAND:
+        return Blob(image_of(header, [content]))
+    return Blob(image_of(header.ljust(padded(len(header), 16), b"\0") + content))
 
 
 def array_of(value):
@@ -75,17 +88,17 @@ def array_of(value):
 def block_of(value):
     """A blob that a program reads as a `chunk`; of a value that is none, one that says why."""
     if isinstance(value, (bytes, bytearray)):
-        return Blob(image_of(BLOCK.pack(b"|u1", 1, 0) + struct.pack("=Q", len(value)), memoryview(value)))
+        return image_with(BLOCK.pack(b"|u1", 1, 0) + struct.pack("=Q", len(value)), memoryview(value))
     try:
         array = array_of(value)
     except Unfit as error:
         text = str(error).encode()
-        return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text, memoryview(b"")))
+        return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text))
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     header = BLOCK.pack(array.dtype.str.encode(), array.ndim, fortran)
     header += struct.pack("=%dQ" % array.ndim, *array.shape)
     plain = (array.T if fortran else array).reshape(-1).view("u1")
-    return Blob(image_of(header, memoryview(plain)))
+    return image_with(header, memoryview(plain))
 
 
 class Blocks:
@@ -111,6 +124,70 @@ class Blocks:
 
 
 joblot_shim.block_for = Blocks()
+
+
+def fetch_block(payload, value):
+    """What a client gets of a value of Python's."""
+    return Result(block_of(value).frames)
+
+
+def fetch_message(payload, value):
+    """The same of one that `value_of` left as it was."""
+    return Result([value])
+
+
+# --- results of programs as data of Python's
+
+
+def run_kept(payload, *images):
+    """As `run`, for one task whose result, of type `persisted`, stays on the cluster. Gives that as Python's data."""
+    report, frames, failed = execute(payload, images)
+    if report["end"] == "done" and not failed:
+        return result_in(frames)
+    raise TaskFailed(short_text(report, failed), bytes(result_of(report, frames)))
+
+
+def result_in(frames):
+    """The value of the one result in frames of results."""
+    for frame in frames:
+        _, _, stream, blocks, _ = FRAME.unpack_from(frame)
+        at = padded(FRAME.size + 16 * blocks, 64)
+        if not RESULTS_HEAD.unpack_from(frame, at)[2]:  # none is in it
+            continue
+        view, begin = memoryview(frame), at + RESULTS_HEAD.size + PART.size
+        size = PART.unpack_from(frame, at + RESULTS_HEAD.size)[0]
+        content, end = [], padded(at + stream, 64)
+        for length, _ in struct.iter_unpack("=QQ", view[FRAME.size : FRAME.size + 16 * blocks]):
+            content.append(view[end : end + length])
+            end = padded(end + length, 64)
+        return value_of(view[begin + padded(FORM.size, 16) : begin + size], content)
+    raise RuntimeError("joblot: a program gave no result")
+
+
+def value_of(stream, blocks):
+    """A number, bytes or a numpy array; of another result, bytes that only a program of the same build can read."""
+    dtype, dimensions, _ = BLOCK.unpack_from(stream)
+    dtype = dtype.rstrip(b"\0").decode()
+    if dtype == "O":
+        return b"".join(image_of(bytes(stream), blocks))
+    shape = struct.unpack_from("=%dQ" % dimensions, stream, BLOCK.size)
+    content = blocks[0] if blocks else stream[padded(BLOCK.size + 8 * dimensions, 16) :]
+    if dtype == "bytes":
+        return bytes(content[: shape[0]])
+    if not shape:
+        parts = struct.unpack_from("=" + NUMBERS[dtype[1:]], content)
+        return complex(*parts) if dtype[1] == "c" else parts[0]
+    return array_from(content, dtype, shape)
+
+
+def array_from(content, dtype, shape):
+    try:
+        import numpy
+    except ImportError:
+        raise RuntimeError("joblot: a result that is an array needs numpy on the workers, and it is not there")
+    size = math.prod(shape)
+    array = numpy.frombuffer(content, dtype, size).reshape(shape)
+    return array if content.nbytes >= OUT_OF_BAND else array.copy()  # not to keep all that came with it
 
 
 # --- what a dataset is made of

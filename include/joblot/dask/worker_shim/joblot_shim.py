@@ -35,6 +35,7 @@ FRAME = struct.Struct("=IIQQQ32x")  # magic, kind, size of the stream, blocks, f
 FRAME_MAGIC = 0x746C626A
 HELLO, SETUP, IMAGES, RUN, RESULTS, FORGET = range(1, 7)
 RESULTS_HEAD = struct.Struct("=QIIIIq")  # run_results of wire/batch_protocol.hpp
+PART = struct.Struct("=QII")  # size of the stream, blocks, mark: wire/parcel.hpp
 IN_FRAME = NOTHING = 2**64 - 1
 HELLO_FAILED_AT = 28  # worker_hello::failed of wire/worker_greeting.hpp
 NOT_OUR_CODE = 78  # exit status of a program that was sent what it has no code for: process/hosted_main.hpp
@@ -777,10 +778,19 @@ def run(payload, *images):
     Gives a `Result`. Raises `TaskFailed` where a task of it failed, or the batch could not be run to its end: a
     dashboard shows that as the failure that it is. A batch that nobody wants any more fails silently.
     """
+    report, frames, failed = execute(payload, images)
+    result = result_of(report, frames)
+    if report["end"] == "cancelled" or (report["end"] == "done" and not failed):
+        return result
+    raise TaskFailed(short_text(report, failed), bytes(result))
+
+
+def execute(payload, images):
+    """Runs a batch. Gives the report of it, the frames of results, and how many tasks failed."""
     worker = get_worker()
     address = worker.contact_address or worker.address
     report = {"end": "done", "signal": None, "exit_status": None, "current": None, "stderr": "", "why": None}
-    report.update(worker=address, pid=None)
+    report.update(worker=address, pid=None, key=key_text(worker.get_current_task()))
     frames, failed = [], 0
     crew = keeper.crew(worker)
     seat = crew.take_seat()
@@ -795,13 +805,18 @@ def run(payload, *images):
             report["why"] = "worker %s cannot run the program: %s" % (address, error.why)
     finally:
         crew.leave_seat(seat)
+    return report, frames, failed
+
+
+def key_text(key):
+    return key if isinstance(key, str) else ""
+
+
+def result_of(report, frames):
     head = json.dumps(report).encode()
     head = MAGIC + struct.pack("=I", len(head)) + head
     head = head.ljust(padded(len(head), 8), b"\0")
-    result = Result([head, *frames] if len(frames) < 100 else [head, b"".join(frames)])
-    if report["end"] == "cancelled" or (report["end"] == "done" and not failed):
-        return result
-    raise TaskFailed(short_text(report, failed), bytes(result))
+    return Result([head, *frames] if len(frames) < 100 else [head, b"".join(frames)])
 
 
 def short_text(report, failed):

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSL-1.0
+// Gives data on a cluster a name, by which Python finds it: `client.get_dataset(name)`.
+#pragma once
+
+#include <joblot/dask/held_keys.hpp>
+#include <joblot/dask/message.hpp>
+#include <joblot/dask/pickle_writer.hpp>
+#include <joblot/dask/session.hpp>
+#include <joblot/dask/task_key.hpp>
+#include <joblot/error.hpp>
+#include <joblot/persisted.hpp>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// What is published: a future, or a list of futures.
+struct published_futures {
+    std::vector<json> keys;
+    bool is_list = false;
+
+    /// The pickle of `distributed.client.Future(key)`, or of a list of them.
+    [[nodiscard]] std::vector<std::byte> pickle() const {
+        pickle_writer p;
+        if (is_list) p.begin();
+        for (const json& key : keys) {
+            p.global("distributed.client", "Future");
+            p.begin();
+            requests::parts::key_itself(p, key);
+            p.end_tuple();
+            p.call();
+        }
+        if (is_list) p.end_list();
+        return p.finish();
+    }
+};
+
+/// The key of a result. @throws std::invalid_argument where it is not on that cluster.
+template <class T>
+json key_on(const std::shared_ptr<session>& cluster, const persisted<T>& result) {
+    const std::shared_ptr<detail::segment> place = result.place();
+    if (!place || held_by(*place).cluster() != cluster)
+        throw std::invalid_argument("joblot: a result that is not on the Dask cluster at " +
+                                    cluster->scheduler().text() +
+                                    " cannot be published there; persist it with a dask::backend{.client = &client}");
+    return json::parse(place->key());
+}
+
+/// Publishes futures. They stay on the cluster, wanted by the name, whatever this client does, until `unpublish`.
+/// @throws backend_error where the name is taken.
+inline void publish(const std::shared_ptr<session>& cluster, const std::string& name, const published_futures& what) {
+    const dialect& to = cluster->dialect();
+    const std::string uid = fresh_key("joblot_publish", cluster->client_id());
+    message_writer writer;
+    const json data = writer.object(payload(what.pickle()));
+    json request{{"op", "publish_put"}, {"reply", true}, {"override", false}, {"client", cluster->client_id()}};
+    if (to.publishes_several()) {
+        request["names"] = {name};
+        request["keys"] = json::array({what.keys});
+        request["data"] = json::array({data});
+        request["uid"] = uid;
+        cluster->tell({{"op", "publish_flush_batched_send"}, {"uid", uid}}); // it waits for that
+    } else {
+        request["name"] = name;
+        request["keys"] = what.keys;
+        request["data"] = data;
+    }
+    try {
+        cluster->call(writer.finish(request));
+    } catch (const backend_error& e) {
+        if (std::string(e.what()).find("already exists") == std::string::npos) throw;
+        throw backend_error("joblot: the name \"" + name + "\" is taken on the Dask cluster at " +
+                            cluster->scheduler().text() + "; unpublish_dataset(\"" + name + "\") first");
+    }
+}
+/// Takes a name away, if there is such a one; what nobody else wants is forgotten.
+inline void unpublish(const std::shared_ptr<session>& cluster, const std::string& name) {
+    json request{{"op", "publish_delete"}, {"reply", true}};
+    if (cluster->dialect().publishes_several()) {
+        const std::string uid = fresh_key("joblot_publish", cluster->client_id());
+        request["names"] = {name};
+        request["client"] = cluster->client_id();
+        request["uid"] = uid;
+        cluster->tell({{"op", "publish_flush_batched_send"}, {"uid", uid}});
+    } else {
+        request["name"] = name;
+    }
+    cluster->call(request);
+}
+
+} // namespace joblot::dask::engine
