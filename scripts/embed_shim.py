@@ -12,8 +12,8 @@ import re
 import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "include/joblot/dask"
-FILES = ("joblot_shim.py", "joblot_datasets.py")
-IMPORT = re.compile(r"(from|import) joblot_shim\b")
+FILES = ("joblot_shim.py", "joblot_datasets.py", "joblot_functions.py")
+IMPORT = re.compile(r"(from|import) joblot_(shim|datasets)\b")
 LONGEST = 12000  # bytes of a literal; compilers may refuse more than 16 KiB
 
 HEADER = """// SPDX-License-Identifier: BSL-1.0

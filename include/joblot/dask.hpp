@@ -5,4 +5,5 @@
 
 #include <joblot/backend/dask.hpp>
 #include <joblot/dask/client.hpp>
+#include <joblot/dask/exported.hpp>
 #include <joblot/joblot.hpp>

@@ -2,6 +2,7 @@
 // `joblot::init`: the line in `main` that worker processes need.
 #pragma once
 
+#include <joblot/process/catalogue.hpp>
 #include <joblot/process/engine.hpp>
 #include <joblot/process/hosted_main.hpp>
 #include <joblot/process/worker_main.hpp>
@@ -29,6 +30,7 @@ void init(int argc, char** argv) {
     static_cast<void>(detail::exception_table::instance());
     detail::be_worker_if_asked(argc, argv);
     detail::be_hosted_if_asked(argc, argv);
+    detail::print_catalogue_if_asked(argc, argv);
 }
 
 } // namespace joblot

@@ -18,6 +18,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace joblot {
 
@@ -193,14 +194,24 @@ struct kept_call {
     template <class... Args>
         requires std::invocable<F&&, Args...>
     auto operator()(Args&&... args) && {
-        return persisted<std::decay_t<std::invoke_result_t<F&&, Args...>>>(
-            std::invoke(std::move(function), std::forward<Args>(args)...));
+        return keep([&]() -> decltype(auto) { return std::invoke(std::move(function), std::forward<Args>(args)...); });
     }
     template <class... Args>
         requires std::invocable<const F&, Args...>
     auto operator()(Args&&... args) const& {
-        return persisted<std::decay_t<std::invoke_result_t<const F&, Args...>>>(
-            std::invoke(function, std::forward<Args>(args)...));
+        return keep([&]() -> decltype(auto) { return std::invoke(function, std::forward<Args>(args)...); });
+    }
+
+private:
+    template <class Call>
+    static auto keep(Call call) {
+        using result = std::decay_t<std::invoke_result_t<Call>>;
+        if constexpr (std::is_void_v<result>) {
+            call();
+            return persisted<std::monostate>(std::monostate());
+        } else {
+            return persisted<result>(call());
+        }
     }
 };
 

@@ -22,6 +22,10 @@
 namespace joblot::dask {
 
 class dataset;
+namespace engine {
+template <class P>
+struct exported_argument;
+}
 
 /// A block of a dataset, in a task that was given it as an argument: a read-only array of numbers of any number of
 /// dimensions, in the order of Python's rows (C) or columns (Fortran), as it was there. `T` is `const` and `numeric`.
@@ -110,6 +114,7 @@ public:
 
 private:
     friend class dataset;
+    friend struct engine::exported_argument<chunk>;
     chunk(std::shared_ptr<detail::segment> image, std::string name, std::vector<std::size_t> block,
           std::vector<std::size_t> offset)
         : image_(std::move(image)), name_(std::move(name)), block_(std::move(block)), offset_(std::move(offset)) {}

@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_fb5ed66b";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_bff38e80";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -876,6 +876,7 @@ BLOCK = struct.Struct("=16sII")  # dtype, dimensions, 1: in Fortran's order; sha
 OUT_OF_BAND = 4096  # larger content is a block beside the stream, smaller one is part of it: wire/parcel.hpp
 FORM = struct.Struct("=BI")  # 0, kept_form::value; what is kept follows, aligned: persisted.hpp
 NUMBERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "f4": "f", "f8": "d", "c8": "2f", "c16": "2d"}
+OWN = {bool: (b"|b1", "=?"), int: (b"<i8", "=q"), float: (b"<f8", "=d"), complex: (b"<c16", "=2d")}
 NUMBERS.update({"u" + name[1]: letter.upper() for name, letter in NUMBERS.items() if name[0] == "i"})
 
 
@@ -906,6 +907,16 @@ def image_with(header, content):
     return Blob(image_of(header.ljust(padded(len(header), 16), b"\0") + content))
 
 
+def type_name(value):
+    module, name = type(value).__module__, type(value).__qualname__
+    return name if module == "builtins" else module + "." + name
+
+
+def missing(why):
+    text = why.encode()
+    return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text))
+
+
 def array_of(value):
     """A value's numbers as a numpy array that has them one after the other, in C's order or Fortran's."""
     import numpy  # workers that have none hold none
@@ -925,7 +936,7 @@ def array_of(value):
             raise Unfit("it is an array with masked elements")
         value = value.data
     if not isinstance(value, (numpy.ndarray, numpy.generic, bool, int, float, complex)):
-        raise Unfit("it is a %s.%s" % (type(value).__module__, type(value).__qualname__))
+        raise Unfit("it is a " + type_name(value))
     array = numpy.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in NUMERIC or array.dtype.char in "gG":
         raise Unfit("it has elements of dtype %s" % array.dtype)
@@ -936,16 +947,24 @@ def array_of(value):
 
 def block_of(value):
     """A blob that a program reads as a `chunk`; of a value that is none, one that says why."""
+    if type(value) in OWN:  # also where there is no numpy
+)py",
+R"py(        dtype, form = OWN[type(value)]
+        if dtype == b"<i8" and value >= 2**63:
+            dtype, form = b"<u8", "=Q"
+        try:
+            parts = (value.real, value.imag) if type(value) is complex else (value,)
+            return image_with(BLOCK.pack(dtype, 0, 0), memoryview(struct.pack(form, *parts)))
+        except struct.error:
+            return missing("it is too large a number")
     if isinstance(value, (bytes, bytearray)):
         return image_with(BLOCK.pack(b"|u1", 1, 0) + struct.pack("=Q", len(value)), memoryview(value))
     try:
         array = array_of(value)
     except Unfit as error:
-        text = str(error).encode()
-        return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text))
+        return missing(str(error))
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-)py",
-R"py(    header = BLOCK.pack(array.dtype.str.encode(), array.ndim, fortran)
+    header = BLOCK.pack(array.dtype.str.encode(), array.ndim, fortran)
     header += struct.pack("=%dQ" % array.ndim, *array.shape)
     plain = (array.T if fortran else array).reshape(-1).view("u1")
     return image_with(header, memoryview(plain))
@@ -999,6 +1018,12 @@ def run_kept(payload, *images):
 
 def result_in(frames):
     """The value of the one result in frames of results."""
+    stream, blocks = part_in(frames)
+    return value_of(stream[padded(FORM.size, 16) :], blocks)
+
+
+def part_in(frames):
+    """What frames of results say of the one task: a stream, and blocks."""
     for frame in frames:
         _, _, stream, blocks, _ = FRAME.unpack_from(frame)
         at = padded(FRAME.size + 16 * blocks, 64)
@@ -1010,7 +1035,7 @@ def result_in(frames):
         for length, _ in struct.iter_unpack("=QQ", view[FRAME.size : FRAME.size + 16 * blocks]):
             content.append(view[end : end + length])
             end = padded(end + length, 64)
-        return value_of(view[begin + padded(FORM.size, 16) : begin + size], content)
+        return view[begin : begin + size], content
     raise RuntimeError("joblot: a program gave no result")
 
 
@@ -1143,7 +1168,7 @@ def facts_of(value, published):
         known = Keys(published, {})
         return {"kind": "list", "keys": [known.exact(v.key) for v in value]}
     if not hasattr(value, "__dask_keys__"):
-        return {"kind": "other", "type": "%s.%s" % (type(value).__module__, type(value).__qualname__)}
+        return {"kind": "other", "type": type_name(value)}
     known = Keys(published, dict(value.__dask_graph__()))
     facts = {"keys": [known.of(key) for key in flat(value.__dask_keys__())]}
     if type(value).__name__ == "Delayed":  # it has every attribute
@@ -1168,6 +1193,162 @@ def describe(payload):
         return b'{"kind": "none"}'
     value = read(answer["data"].header, answer["data"].frames)
     return json.dumps(facts_of(value, answer["keys"])).encode()
+
+
+# SPDX-License-Identifier: BSL-1.0
+"""Functions of C++ programs as Dask's workers call them for Python: see python/joblot.py. On workers it is the last part
+of the module joblot_shim.
+"""
+
+import base64
+import inspect
+
+from distributed import get_worker
+
+NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
+EXCEPTIONS = {
+    "std::invalid_argument": ValueError,
+    "std::domain_error": ValueError,
+    "std::out_of_range": IndexError,
+    "std::overflow_error": OverflowError,
+    "std::bad_alloc": MemoryError,
+}
+
+
+def type_text(facts):
+    """A type as a signature shows it: "float64", "float32[:, 3]", "bytes"."""
+    if facts["kind"] in ("bytes", "none"):
+        return {"bytes": "bytes", "none": "None"}[facts["kind"]]
+    dtype = facts["dtype"]
+    name = "bool" if dtype == "|b1" else NAMES[dtype[1]] + str(8 * int(dtype[2:]))
+    if facts["kind"] == "number":
+        return name
+    shape = "..." if facts["shape"] is None else ", ".join(":" if n is None else str(n) for n in facts["shape"])
+    return "%s[%s]" % (name, shape)
+
+
+class Function:
+    """A function of a C++ program: `client.map(function, blocks)`, `array.map_blocks(function, dtype=float)`.
+
+    Workers run it in processes of the program; arguments that are arrays of another dtype, or of another shape, are a
+    `TypeError` before that. What the function throws is raised: `std::invalid_argument` as `ValueError`,
+    `std::out_of_range` as `IndexError`, others as `RuntimeError`, and that it crashed, too.
+    """
+
+    def __init__(self, facts):
+        self.facts = facts
+        self.payload = base64.b64decode(facts["payload"])
+        self.__name__ = self.__qualname__ = facts["name"]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(p["name"], kind, annotation=type_text(p)) for p in facts["parameters"]]
+        self.__signature__ = inspect.Signature(parameters, return_annotation=type_text(facts["result"]))
+
+    def __repr__(self):
+        parameters = ("%s: %s" % (p["name"], type_text(p)) for p in self.facts["parameters"])
+)py",
+R"py(        return "<C++ function %s(%s) -> %s>" % (self.__name__, ", ".join(parameters), type_text(self.facts["result"]))
+
+    def __reduce__(self):
+        return Function, (self.facts,)
+
+    def __dask_tokenize__(self):
+        return "joblot", self.facts["digest"], self.__name__
+
+    def __call__(self, *args, **kwargs):
+        values = self.check(*args, **kwargs)
+        try:
+            get_worker()
+        except ValueError:
+            raise RuntimeError(
+                "%s() runs on Dask's workers: client.submit(%s, ...), or client.map" % (self.__name__, self.__name__)
+            )
+        report, frames, failed = execute(self.payload, values)
+        if report["end"] == "refused":
+            raise RuntimeError(report["why"])
+        if report["end"] != "done":
+            report["current"] = None  # there is one task only
+            raise RuntimeError("%s(): %s" % (self.__name__, short_text(report, failed)))
+        if failed:
+            raise exception_in(frames)
+        return None if self.facts["result"]["kind"] == "none" else result_in(frames)
+
+    def check(self, *args, **kwargs):
+        """The arguments, in order. Raises `TypeError` where they are not what the function takes."""
+        try:
+            bound = self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError("%s(): %s" % (self.__name__, error)) from None
+        parameters = self.facts["parameters"]
+        return [self.checked(facts, bound.arguments[facts["name"]]) for facts in parameters]
+
+    def checked(self, facts, value):
+        why = mismatch(facts, value)
+        if why:
+            name, wanted = facts["name"], type_text(facts)
+            raise TypeError("%s(): argument '%s' must be %s, and %s" % (self.__name__, name, wanted, why))
+        return value
+
+
+def mismatch(facts, value):
+    """Why a value is not what a parameter takes; None where it is."""
+    if facts["kind"] == "bytes":
+        return None if isinstance(value, (bytes, bytearray)) else "it is a " + type_name(value)
+    if type(value) in (bool, int, float, complex):
+        array = None
+        dtype, shape = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}[type(value)], ()
+    elif isinstance(value, (bytes, bytearray)):
+        array, dtype, shape = value, "|u1", (len(value),)
+    else:
+        try:
+            array = array_of(value)
+        except Unfit as error:
+            return str(error)
+        dtype, shape = array.dtype.str, array.shape
+    if facts["kind"] == "number":
+        if shape:
+            return "it is an array"
+        return number_mismatch(facts["dtype"], dtype, value)
+    if not shape and facts["shape"] is not None:
+        return "it is a single number"
+    if dtype != facts["dtype"]:
+        return "it is %s" % type_text({"kind": "array", "dtype": dtype, "shape": [None] * len(shape)})
+    wanted = facts["shape"]
+    if wanted is None or len(wanted) == len(shape) and all(n in (None, m) for n, m in zip(wanted, shape)):
+        if wanted is not None and len(shape) > 1 and not array.flags.c_contiguous:
+            return "it is in the order of Fortran (numpy.ascontiguousarray changes that)"
+        return None
+    return "it has shape %s" % (shape,)
+
+
+def number_mismatch(wanted, dtype, value):
+    if dtype == wanted:
+        return None
+    order = "biufc"
+    kind, other = wanted[1], dtype[1]
+    if kind == "b" or other == "b" or other not in order or (order.index(other) > order.index(kind) and other in "fc"):
+        return "it is a " + type_name(value)
+    if kind in "iu":
+        bits = 8 * int(wanted[2:])
+        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind == "i" else (0, 2**bits - 1)
+        if not low <= int(value) <= high:
+            return "it is %s" % value
+    return None
+
+
+def exception_in(frames):
+    """What the function threw."""
+    stream, blocks = part_in(frames)
+    texts, at, blocks = [], 0, list(blocks)
+    for _ in range(3):  # encode_exception of wire/remote_exception.hpp
+        size = int.from_bytes(stream[at : at + 8], "little")
+        at += 8
+        if size >= OUT_OF_BAND:
+            texts.append(bytes(blocks.pop(0)))
+        else:
+            texts.append(bytes(stream[at : at + size]))
+            at += size
+    _, name, what = (text.decode(errors="replace") for text in texts)
+    return EXCEPTIONS[name](what) if name in EXCEPTIONS else RuntimeError(name + (": " + what if what else ""))
 )py"
     };
     // clang-format on

@@ -27,6 +27,7 @@ BLOCK = struct.Struct("=16sII")  # dtype, dimensions, 1: in Fortran's order; sha
 OUT_OF_BAND = 4096  # larger content is a block beside the stream, smaller one is part of it: wire/parcel.hpp
 FORM = struct.Struct("=BI")  # 0, kept_form::value; what is kept follows, aligned: persisted.hpp
 NUMBERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "f4": "f", "f8": "d", "c8": "2f", "c16": "2d"}
+OWN = {bool: (b"|b1", "=?"), int: (b"<i8", "=q"), float: (b"<f8", "=d"), complex: (b"<c16", "=2d")}
 NUMBERS.update({"u" + name[1]: letter.upper() for name, letter in NUMBERS.items() if name[0] == "i"})
 
 
@@ -57,6 +58,16 @@ def image_with(header, content):
     return Blob(image_of(header.ljust(padded(len(header), 16), b"\0") + content))
 
 
+def type_name(value):
+    module, name = type(value).__module__, type(value).__qualname__
+    return name if module == "builtins" else module + "." + name
+
+
+def missing(why):
+    text = why.encode()
+    return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text))
+
+
 def array_of(value):
     """A value's numbers as a numpy array that has them one after the other, in C's order or Fortran's."""
     import numpy  # workers that have none hold none
@@ -76,7 +87,7 @@ def array_of(value):
             raise Unfit("it is an array with masked elements")
         value = value.data
     if not isinstance(value, (numpy.ndarray, numpy.generic, bool, int, float, complex)):
-        raise Unfit("it is a %s.%s" % (type(value).__module__, type(value).__qualname__))
+        raise Unfit("it is a " + type_name(value))
     array = numpy.asarray(value)
     if array.dtype.hasobject or array.dtype.kind not in NUMERIC or array.dtype.char in "gG":
         raise Unfit("it has elements of dtype %s" % array.dtype)
@@ -87,13 +98,21 @@ def array_of(value):
 
 def block_of(value):
     """A blob that a program reads as a `chunk`; of a value that is none, one that says why."""
+    if type(value) in OWN:  # also where there is no numpy
+        dtype, form = OWN[type(value)]
+        if dtype == b"<i8" and value >= 2**63:
+            dtype, form = b"<u8", "=Q"
+        try:
+            parts = (value.real, value.imag) if type(value) is complex else (value,)
+            return image_with(BLOCK.pack(dtype, 0, 0), memoryview(struct.pack(form, *parts)))
+        except struct.error:
+            return missing("it is too large a number")
     if isinstance(value, (bytes, bytearray)):
         return image_with(BLOCK.pack(b"|u1", 1, 0) + struct.pack("=Q", len(value)), memoryview(value))
     try:
         array = array_of(value)
     except Unfit as error:
-        text = str(error).encode()
-        return Blob(image_of(BLOCK.pack(b"!", len(text), 0) + text))
+        return missing(str(error))
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     header = BLOCK.pack(array.dtype.str.encode(), array.ndim, fortran)
     header += struct.pack("=%dQ" % array.ndim, *array.shape)
@@ -149,6 +168,12 @@ def run_kept(payload, *images):
 
 def result_in(frames):
     """The value of the one result in frames of results."""
+    stream, blocks = part_in(frames)
+    return value_of(stream[padded(FORM.size, 16) :], blocks)
+
+
+def part_in(frames):
+    """What frames of results say of the one task: a stream, and blocks."""
     for frame in frames:
         _, _, stream, blocks, _ = FRAME.unpack_from(frame)
         at = padded(FRAME.size + 16 * blocks, 64)
@@ -160,7 +185,7 @@ def result_in(frames):
         for length, _ in struct.iter_unpack("=QQ", view[FRAME.size : FRAME.size + 16 * blocks]):
             content.append(view[end : end + length])
             end = padded(end + length, 64)
-        return value_of(view[begin + padded(FORM.size, 16) : begin + size], content)
+        return view[begin : begin + size], content
     raise RuntimeError("joblot: a program gave no result")
 
 
@@ -293,7 +318,7 @@ def facts_of(value, published):
         known = Keys(published, {})
         return {"kind": "list", "keys": [known.exact(v.key) for v in value]}
     if not hasattr(value, "__dask_keys__"):
-        return {"kind": "other", "type": "%s.%s" % (type(value).__module__, type(value).__qualname__)}
+        return {"kind": "other", "type": type_name(value)}
     known = Keys(published, dict(value.__dask_graph__()))
     facts = {"keys": [known.of(key) for key in flat(value.__dask_keys__())]}
     if type(value).__name__ == "Delayed":  # it has every attribute
