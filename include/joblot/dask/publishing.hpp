@@ -88,7 +88,11 @@ inline void unpublish(const std::shared_ptr<session>& cluster, const std::string
     } else {
         request["name"] = name;
     }
-    cluster->call(request);
+    try {
+        cluster->call(request);
+    } catch (const backend_error& e) { // older ones find nothing of that name
+        if (std::string(e.what()).find("KeyError") == std::string::npos) throw;
+    }
 }
 
 } // namespace joblot::dask::engine

@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_bff38e80";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_db86b525";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -1286,7 +1286,7 @@ R"py(        return "<C++ function %s(%s) -> %s>" % (self.__name__, ", ".join(pa
         if why:
             name, wanted = facts["name"], type_text(facts)
             raise TypeError("%s(): argument '%s' must be %s, and %s" % (self.__name__, name, wanted, why))
-        return value
+        return value.item() if facts["kind"] == "number" and hasattr(value, "item") else value
 
 
 def mismatch(facts, value):

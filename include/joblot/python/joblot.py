@@ -64,8 +64,22 @@ def functions(program, client=None):
 # --- the program
 
 
+catalogues = {}  # path: its file's state, and what the program said
+
+
 def ask(path):
-    """What a program says of itself."""
+    """What a program says of itself; asked again when its file has changed."""
+    try:
+        facts = os.stat(path)
+        state = facts.st_ino, facts.st_size, facts.st_mtime_ns
+    except OSError as error:
+        raise RuntimeError("%s cannot be asked for its functions: %s" % (path, error)) from None
+    if catalogues.get(path, (None,))[0] != state:
+        catalogues[path] = state, ask_now(path)
+    return catalogues[path][1]
+
+
+def ask_now(path):
     try:
         done = subprocess.run([path, "--joblot-exports"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:

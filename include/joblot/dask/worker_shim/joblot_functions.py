@@ -90,7 +90,7 @@ class Function:
         if why:
             name, wanted = facts["name"], type_text(facts)
             raise TypeError("%s(): argument '%s' must be %s, and %s" % (self.__name__, name, wanted, why))
-        return value
+        return value.item() if facts["kind"] == "number" and hasattr(value, "item") else value
 
 
 def mismatch(facts, value):
