@@ -3,6 +3,7 @@
 
 #include "cluster.hpp"
 #include "failure.hpp"
+#include "published.hpp"
 
 #include <algorithm>
 #include <complex>
@@ -27,28 +28,8 @@ using support::contains;
 using support::dask_cluster;
 using support::failure_of;
 using support::on;
+using support::published;
 using support::shared_cluster;
-
-/// A dataset that is published as long as this lives.
-class published {
-public:
-    published(dask_cluster& cluster, std::string name, const std::string& value)
-        : cluster_(cluster), name_(std::move(name)) {
-        cluster_.ask({{"ask", "publish"}, {"name", name_}, {"value", value}});
-    }
-    published(const published&) = delete;
-    published& operator=(const published&) = delete;
-    ~published() { unpublish(); }
-    void unpublish() {
-        if (!std::exchange(there_, false)) return;
-        cluster_.ask({{"ask", "unpublish"}, {"name", name_}});
-    }
-
-private:
-    dask_cluster& cluster_;
-    const std::string name_;
-    bool there_ = true;
-};
 
 double total(chunk<const double> block) { return std::accumulate(block.span().begin(), block.span().end(), 0.0); }
 /// What `T` sees of a block: its elements in the order of C's indices.

@@ -45,7 +45,22 @@ struct flight {
     void count_loss() {
         if (++losses_ == most_losses)
             throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
-                                "data, or as its worker closed");
+                                "data, or as its worker closed, or was paused for its memory");
+    }
+    /// It is cancelled because its worker does nothing any more. @throws backend_error where that was so too often.
+    void move_away() {
+        count_loss();
+        unwanted = true;
+    }
+    /// What is to be thrown where a worker could not run it.
+    [[nodiscard]] backend_error not_run(const std::string& type, const std::string& text) const {
+        std::string reads;
+        for (const auto& image : foreign) {
+            const std::string name = '"' + held_by(*image).name() + '"';
+            if (reads.find(name) == reads.npos) reads += (reads.empty() ? ", which reads dataset " : ", ") + name;
+        }
+        return backend_error("joblot: a Dask worker could not run a batch" + reads + ": " + type +
+                             (text.empty() ? "" : ": ") + text);
     }
 
 private:
@@ -86,6 +101,7 @@ public:
         f.images.clear();
         f.foreign.clear();
         f.target.clear();
+        f.unwanted = false;
         for (const auto& image : message.images) {
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());
