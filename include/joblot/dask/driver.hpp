@@ -75,8 +75,6 @@ public:
     }
 
 private:
-    static constexpr int most_times_not_sent = 3;
-
     // --- the claiming thread
 
     void start(std::jthread& claimer) {
@@ -284,7 +282,8 @@ private:
         case task_end::kind::cancelled:
             return data_lost(f);
         case task_end::kind::not_sent:
-            return not_sent(f, end);
+            f.count_not_sent(end.text);
+            return f.batch.lost(job_.limit());
         case task_end::kind::connection_lost:
             break;
         }
@@ -330,14 +329,6 @@ private:
             if (launch(std::move(*next), *seat_)) return;
             set_alone(false);
         }
-    }
-
-    /// Its data could not be brought to the cluster: most likely as a worker was just ending.
-    void not_sent(flight& f, const task_end& end) {
-        if (++f.not_sent == most_times_not_sent)
-            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " +
-                                end.text);
-        f.batch.lost(job_.limit());
     }
 
     /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.

@@ -38,7 +38,6 @@ struct flight {
     bool unwanted = false;                                                          // was cancelled by us
     bool suspect = false; // workers died under this task: it is to be tried with no other one about
     bool alone = false;   // it is tried so now
-    int not_sent = 0;     // how often its data did not come to the cluster
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
     /// It was lost without a task's fault. @throws backend_error where that has happened too often.
@@ -46,6 +45,12 @@ struct flight {
         if (++losses_ == most_losses)
             throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
                                 "data, or as its worker closed, or was paused for its memory");
+    }
+    /// Its data could not be brought to the cluster: most likely as a worker was just ending. @throws backend_error
+    /// where that has happened too often.
+    void count_not_sent(const std::string& why) {
+        if (++not_sent_ == most_times_not_sent)
+            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " + why);
     }
     /// It is cancelled because its worker does nothing any more. @throws backend_error where that was so too often.
     void move_away() {
@@ -64,8 +69,8 @@ struct flight {
     }
 
 private:
-    static constexpr int most_losses = 10;
-    int losses_ = 0;
+    static constexpr int most_losses = 10, most_times_not_sent = 3;
+    int losses_ = 0, not_sent_ = 0;
 };
 
 /// What is to be sent of a flight.
