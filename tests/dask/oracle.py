@@ -42,6 +42,10 @@ def state(dask_scheduler):
     }
 
 
+def statuses(dask_scheduler):
+    return {worker.address: worker.status.name for worker in dask_scheduler.workers.values()}
+
+
 def files(dask_worker):
     """Names and sizes of what lies in the worker's own folder."""
     import os
@@ -64,6 +68,13 @@ def children(dask_worker):
         if parent == os.getpid():
             found.append(int(name))
     return found
+
+
+def hog(size):
+    """Fills so many bytes of the worker's memory; 0 frees them."""
+    import sys
+
+    sys.joblot_hog = b"x" * size
 
 
 class Oracle:
@@ -94,6 +105,12 @@ class Oracle:
     def restart(self):
         self.client.restart()
 
+    def hog(self, worker, size):
+        self.client.run(hog, size, workers=[worker])
+
+    def status(self):
+        """{address: "running", "paused", ...}"""
+        return self.client.run_on_scheduler(statuses)
 
     def publish(self, name, value):
         """Publishes what a Python expression gives. It may use the client, and what is imported here."""

@@ -41,7 +41,8 @@ struct backend {
     /// A client whose connection is used, instead of an address.
     const Client* client = nullptr;
     /// A call that finds no worker waits for so long, and so does one whose workers are all gone; then it is a
-    /// `backend_error`. A cluster that adapts is asked for a worker meanwhile.
+    /// `backend_error`. A cluster that adapts is asked for a worker meanwhile. The same where Dask has paused all
+    /// workers for their memory and none does anything; if others run, they get the batches of those that do not.
     std::chrono::milliseconds wait_for_workers_timeout = std::chrono::seconds(10);
     /// So many batches are on the cluster at once, at most. Default: two for each thread of its workers, so that each
     /// has the next one ready.

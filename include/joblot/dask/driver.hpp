@@ -8,6 +8,7 @@
 #include <joblot/dask/images.hpp>
 #include <joblot/dask/inbox.hpp>
 #include <joblot/dask/session.hpp>
+#include <joblot/dask/stuck_tasks.hpp>
 #include <joblot/dask/workforce.hpp>
 #include <joblot/dispatch/remote_batches.hpp>
 
@@ -52,7 +53,7 @@ public:
     call_driver(job& j, std::shared_ptr<session> cluster, call_options options)
         : job_(j), cluster_(std::move(cluster)), options_(std::move(options)),
           batches_(j, j.remote_runner().location(), false), planner_(j, cluster_, batches_.timeout()),
-          answers_(j, batches_),
+          answers_(j, batches_), stuck_(cluster_, options_.wait_for_workers),
           workforce_(options_.min_concurrency, options_.max_concurrency, options_.wait_for_workers) {}
 
     call_driver(const call_driver&) = delete;
@@ -74,8 +75,6 @@ public:
     }
 
 private:
-    static constexpr int most_times_not_sent = 3;
-
     // --- the claiming thread
 
     void start(std::jthread& claimer) {
@@ -209,6 +208,8 @@ private:
         try {
             inbox::content news = inbox_->wait(patience());
             if (news.workers_changed || news.empty()) note_workers();
+            if (news.from_tasks()) stuck_.none();
+            if (news.empty() && any_flying()) free_stuck();
             for (const auto& [key, done] : news.progress) note_progress(key, done); // before their ends
             for (task_end& end : news.ends) land(std::move(end));
             try_suspects();
@@ -224,6 +225,10 @@ private:
         inbox_->ring();
     }
 
+    [[nodiscard]] bool any_flying() {
+        const std::lock_guard lock(mutex_);
+        return !flying_.empty();
+    }
     [[nodiscard]] std::optional<flight> extract(const std::string& key) {
         const std::lock_guard lock(mutex_);
         auto node = flying_.extract(key);
@@ -274,13 +279,14 @@ private:
             return answers_.take(f, end.key, end.data, *seat_);
         case task_end::kind::erred:
             if (!end.data.empty()) return answers_.take(f, end.key, end.data, *seat_);
-            throw backend_error("joblot: a Dask worker could not run a batch: " + end.type + ": " + end.text);
+            throw f.not_run(end.type, end.text);
         case task_end::kind::worker_killed:
             return workers_killed(f, end);
         case task_end::kind::cancelled:
             return data_lost(f);
         case task_end::kind::not_sent:
-            return not_sent(f, end);
+            f.count_not_sent(end.text);
+            return f.batch.lost(job_.limit());
         case task_end::kind::connection_lost:
             break;
         }
@@ -328,31 +334,14 @@ private:
         }
     }
 
-    /// Its data could not be brought to the cluster: most likely as a worker was just ending.
-    void not_sent(flight& f, const task_end& end) {
-        if (++f.not_sent == most_times_not_sent)
-            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " +
-                                end.text);
-        f.batch.lost(job_.limit());
-    }
-
     /// A key was cancelled: by us, or as the workers with its data have gone, or by another hand.
     void data_lost(flight& f) {
         if (!f.unwanted) {
             f.count_loss();
             for (const auto& [image, key] : f.images) scattered_images::instance().lost(*image, key, cluster_);
-            for (const auto& image : f.foreign) check_there(*image);
+            for (const auto& image : f.foreign) check_there(*image, *cluster_);
         }
         f.batch.lost(job_.limit());
-    }
-    /// @throws backend_error where data of Python's is gone for good.
-    void check_there(const detail::segment& image) {
-        const json states = cluster_->call(requests::task_status(std::vector<json>(1, json::parse(image.key()))));
-        if (states.is_object() && std::any_of(states.begin(), states.end(), [](const json& s) { return !s.is_null(); }))
-            return;
-        throw backend_error("joblot: " + image.key() + " of " + held_by(image).name() +
-                            " is not on the cluster any more: it was lost with its worker, or cancelled, and Dask "
-                            "cannot compute it again");
     }
 
     /// Nobody wants to know any more what becomes of some batches.
@@ -383,6 +372,17 @@ private:
         room_.notify_one();
     }
 
+    /// Cancels what waits on paused workers while others run: what is cancelled is sent again.
+    void free_stuck() {
+        std::vector<std::string> keys = stuck_.find(places());
+        {
+            const std::lock_guard lock(mutex_);
+            std::erase_if(keys, [&](const std::string& key) { return !flying_.contains(key); });
+            for (const std::string& key : keys) flying_.at(key).move_away();
+        }
+        if (!keys.empty()) cluster_->cancel(std::move(keys));
+    }
+
     /// How long to wait at most before the workers are looked at again, whatever happens.
     [[nodiscard]] std::chrono::nanoseconds patience() {
         const std::lock_guard lock(mutex_);
@@ -398,6 +398,7 @@ private:
     std::atomic<std::uint64_t> numbers_{0}; // of requests
     worker* seat_ = nullptr;                // of the caller's thread, as is what follows
     answer_taker answers_;
+    stuck_tasks stuck_;
 
     std::mutex mutex_;             // guards all below; nothing of the job is called with it but atomics
     std::condition_variable room_; // for the claiming thread

@@ -90,8 +90,7 @@ inline std::string base64(std::span<const std::byte> bytes) {
         std::uint32_t group = 0;
         for (std::size_t k = 0; k != 3; ++k)
             group = group << 8 | (i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0);
-        for (std::size_t k = 0; k != 4; ++k)
-            text += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
+        for (std::size_t k = 0; k != 4; ++k) text += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
     }
     return text;
 }
@@ -169,8 +168,8 @@ private:
 /// `main` must call `joblot::init` first.
 ///
 /// Parameters are numbers, `std::string` and `std::vector<std::byte>` (Python's `bytes`), containers and
-/// `std::span<const T>` of numbers (arrays of one dimension; of more, where elements are `std::array`), and `dask::chunk`
-/// (arrays of any shape). Results are of the same types, but for spans and chunks, or nothing.
+/// `std::span<const T>` of numbers (arrays of one dimension; of more, where elements are `std::array`), and
+/// `dask::chunk` (arrays of any shape). Results are of the same types, but for spans and chunks, or nothing.
 class exported {
 public:
     /// @param name       What Python calls it.
@@ -204,10 +203,9 @@ private:
             return engine::exported_argument<std::decay_t<A>>::from(
                 std::make_shared<detail::segment>(i + 1, name, nullptr), name);
         };
-        return engine::exported_call(
-            task<function, typename engine::exported_argument<std::decay_t<P>>::type...>(
-                f, {argument(std::type_identity<P>(), I)...}),
-            sizeof...(P));
+        return engine::exported_call(task<function, typename engine::exported_argument<std::decay_t<P>>::type...>(
+                                         f, {argument(std::type_identity<P>(), I)...}),
+                                     sizeof...(P));
     }
 };
 

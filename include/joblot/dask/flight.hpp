@@ -38,7 +38,6 @@ struct flight {
     bool unwanted = false;                                                          // was cancelled by us
     bool suspect = false; // workers died under this task: it is to be tried with no other one about
     bool alone = false;   // it is tried so now
-    int not_sent = 0;     // how often its data did not come to the cluster
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
     /// What its result needs where it has to be computed again.
@@ -51,12 +50,33 @@ struct flight {
     void count_loss() {
         if (++losses_ == most_losses)
             throw backend_error("joblot: a batch was lost on the Dask cluster again and again: cancelled, or with its "
-                                "data, or as its worker closed");
+                                "data, or as its worker closed, or was paused for its memory");
+    }
+    /// Its data could not be brought to the cluster: most likely as a worker was just ending. @throws backend_error
+    /// where that has happened too often.
+    void count_not_sent(const std::string& why) {
+        if (++not_sent_ == most_times_not_sent)
+            throw backend_error("joblot: the arguments of a batch could not be brought to the Dask cluster: " + why);
+    }
+    /// It is cancelled because its worker does nothing any more. @throws backend_error where that was so too often.
+    void move_away() {
+        count_loss();
+        unwanted = true;
+    }
+    /// What is to be thrown where a worker could not run it.
+    [[nodiscard]] backend_error not_run(const std::string& type, const std::string& text) const {
+        std::string reads;
+        for (const auto& image : foreign) {
+            const std::string& name = held_by(*image).name();
+            if (reads.find(name) == reads.npos) reads += (reads.empty() ? ", which reads " : ", ") + name;
+        }
+        return backend_error("joblot: a Dask worker could not run a batch" + reads + ": " + type +
+                             (text.empty() ? "" : ": ") + text);
     }
 
 private:
-    static constexpr int most_losses = 10;
-    int losses_ = 0;
+    static constexpr int most_losses = 10, most_times_not_sent = 3;
+    int losses_ = 0, not_sent_ = 0;
 };
 
 /// What is to be sent of a flight.
@@ -94,6 +114,7 @@ public:
         f.images.clear();
         f.foreign.clear();
         f.target.clear();
+        f.unwanted = false;
         for (const auto& image : message.images) {
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());

@@ -2,11 +2,13 @@
 // Data on a cluster that is to stay there for a while.
 #pragma once
 
+#include <joblot/dask/requests.hpp>
 #include <joblot/dask/session.hpp>
 #include <joblot/dask/worker_call.hpp>
 #include <joblot/error.hpp>
 #include <joblot/wire/segment.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -70,5 +72,14 @@ private:
 
 /// Whose keys they are that a message in memory is made of. @param image One with a key.
 inline const held_keys& held_by(const detail::segment& image) { return static_cast<const held_keys&>(*image.owner()); }
+/// @throws backend_error where such data is gone from the cluster for good.
+inline void check_there(const detail::segment& image, session& cluster) {
+    const json states = cluster.call(requests::task_status(std::vector<json>(1, json::parse(image.key()))));
+    if (states.is_object() && std::any_of(states.begin(), states.end(), [](const json& s) { return !s.is_null(); }))
+        return;
+    throw backend_error("joblot: " + image.key() + " of " + held_by(image).name() +
+                        " is not on the cluster any more: it was lost with its worker, or cancelled, and Dask "
+                        "cannot compute it again");
+}
 
 } // namespace joblot::dask::engine

@@ -23,6 +23,7 @@ public:
         std::vector<std::pair<std::string, std::size_t>> progress; // keys, and how many of their tasks are done
         bool workers_changed = false;
         bool rung = false;
+        [[nodiscard]] bool from_tasks() const noexcept { return !ends.empty() || !progress.empty(); }
         [[nodiscard]] bool empty() const noexcept {
             return ends.empty() && progress.empty() && !workers_changed && !rung;
         }

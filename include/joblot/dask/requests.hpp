@@ -7,8 +7,9 @@
 //
 // Requests, answered one by one on a connection of their own (`m = writer.finish(request)`); an answer is anything, or
 // {"status": "error" or "uncaught-error", ...} (see `answer_error` in events.hpp):
-//     identity, versions, ncores, who_has, scatter, tell_of_data, gather, register_worker_plugin,
-//     broadcast_worker_plugin, register_scheduler_plugin, get_data and put_data (to a worker), cancel (old schedulers)
+//     identity, versions, ncores, ncores_running, processing, who_has, scatter, tell_of_data, gather,
+//     register_worker_plugin, broadcast_worker_plugin, register_scheduler_plugin, get_data and put_data (to a worker),
+//     cancel (old schedulers)
 //
 // A client's stream: `register_client` first, answered by [{"op": "stream-start", ...}]; then both sides send lists of
 // messages (`m = writer.finish(json::array({...}))`), which are not answered, but see events.hpp:
@@ -78,6 +79,10 @@ namespace requests {
 }
 /// {address: number of threads}.
 [[nodiscard]] inline json ncores() { return {{"op", "ncores"}, {"reply", true}, {"workers", nullptr}}; }
+/// The same of workers that are not paused, nor about to leave.
+[[nodiscard]] inline json ncores_running() { return {{"op", "ncores_running"}, {"reply", true}, {"workers", nullptr}}; }
+/// {address: [keys of tasks that the worker has got, and has not ended]}.
+[[nodiscard]] inline json processing() { return {{"op", "processing"}, {"reply", true}, {"workers", nullptr}}; }
 /// {key: [addresses of workers that have it]}.
 [[nodiscard]] inline json who_has(const std::vector<std::string>& keys) {
     return {{"op", "who_has"}, {"reply", true}, {"keys", keys}};
