@@ -7,6 +7,8 @@ set(joblot_package_dir "${CMAKE_INSTALL_DATADIR}/cmake/joblot")
 set(joblot_pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 
 install(TARGETS joblot EXPORT joblot-targets FILE_SET HEADERS)
+install(FILES "${PROJECT_SOURCE_DIR}/include/joblot/python/joblot.py"
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/joblot/python")
 install(EXPORT joblot-targets NAMESPACE joblot:: DESTINATION "${joblot_package_dir}")
 
 configure_package_config_file(

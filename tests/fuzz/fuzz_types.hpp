@@ -2,6 +2,7 @@
 // The types that fuzz_codec reads, one for each thing that the codec can do; and an example of each.
 #pragma once
 
+#include <joblot/persisted.hpp>
 #include <joblot/wire/codec.hpp>
 
 #include <array>
@@ -88,7 +89,11 @@ using types =
                std::queue<std::string>, std::priority_queue<int>, std::vector<wide>, fields, tree, chain, matrix,
                std::vector<matrix>, int (*)(int), int (method::*)() const, std::optional<int (*)(int)>,
                std::array<std::string, 3>, std::complex<double>, std::chrono::nanoseconds,
-               joblot::broadcasted<std::vector<double>>, std::vector<std::monostate>, std::wstring>;
+               joblot::broadcasted<std::vector<double>>, std::vector<std::monostate>, std::wstring,
+               joblot::persisted<std::vector<double>>, joblot::persisted<std::int16_t>, joblot::persisted<bool>,
+               joblot::persisted<std::complex<float>>, joblot::persisted<std::string>,
+               joblot::persisted<std::vector<std::array<float, 2>>>, joblot::persisted<std::array<std::byte, 3>>,
+               joblot::persisted<fields>>;
 
 /// A value of a type with something in it.
 template <class T>
@@ -145,6 +150,10 @@ struct example<int (method::*)() const> {
 template <>
 struct example<std::map<std::string, std::vector<int>>> {
     static std::map<std::string, std::vector<int>> make() { return {{"a", {1, 2, 3}}, {"b", {}}}; }
+};
+template <class T>
+struct example<joblot::persisted<T>> {
+    static auto make() { return joblot::persisted<T>(example<T>::make()); }
 };
 template <>
 struct example<joblot::broadcasted<std::vector<double>>> {

@@ -45,13 +45,6 @@ struct block_view {
     std::vector<std::size_t> shape;
     bool fortran = false;
     bytes_view bytes;
-
-    /// How many numbers there are.
-    [[nodiscard]] std::size_t size() const noexcept {
-        std::size_t n = 1;
-        for (const std::size_t length : shape) n *= length; // did not overflow when it was read
-        return n;
-    }
 };
 
 /// Bytes of one element; 0 where the dtype has no such size.
@@ -114,6 +107,7 @@ struct array_element {
     static void add_shape(std::vector<std::size_t>&) {}
 };
 template <class E, std::size_t N>
+    requires(N > 0)
 struct array_element<std::array<E, N>> {
     using number = typename array_element<E>::number;
     static void add_shape(std::vector<std::size_t>& shape) {
@@ -216,7 +210,12 @@ template <numeric T>
 T block_number(const block_view& block, const std::string& name) {
     const auto refuse = [&](const std::string& why) { refuse_block(name, block_description<T>(), why); };
     if (!block.shape.empty()) refuse("it is an array");
-    if (block.dtype == dtype_of<T>()) return from_bytes<T>(block.bytes.data());
+    if (block.dtype == dtype_of<T>()) {
+        if constexpr (std::same_as<T, bool>)
+            return block.bytes[0] != std::byte{0};
+        else
+            return from_bytes<T>(block.bytes.data());
+    }
     const bool is_real = block.dtype == "<f8", is_integer = block.dtype == "<i8" || block.dtype == "<u8";
     if constexpr (is_complex<T>) {
         using part = typename T::value_type;
