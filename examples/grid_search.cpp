@@ -51,7 +51,7 @@ auto mapped(const joblot::dask::chunk<const double>& block) {
 blocks rows_of(const joblot::dask::Client& client, const std::string& name) {
     const joblot::dask::dataset data = client.dataset(name);
     if (data.blocks().size() > 2 || (data.blocks().size() == 2 && data.blocks()[1] != 1))
-        throw std::invalid_argument("the chunks of \"" + name + "\" are not whole rows; in Python: rechunk({1: -1})");
+        throw std::runtime_error("the chunks of \"" + name + "\" are not whole rows; in Python: rechunk({1: -1})");
     return data.chunks<double>();
 }
 
@@ -83,8 +83,8 @@ double ridge_score(const blocks& x_blocks, const blocks& y_blocks, const paramet
     const MatrixXd x = joined(x_blocks);
     const VectorXd y = joined(y_blocks);
     if (x.rows() != y.size() || x.rows() < folds)
-        throw std::invalid_argument(std::to_string(x.rows()) + " samples with " + std::to_string(y.size()) +
-                                    " values cannot be cut into " + std::to_string(folds) + " folds");
+        throw std::runtime_error(std::to_string(x.rows()) + " samples with " + std::to_string(y.size()) +
+                                 " values cannot be cut into " + std::to_string(folds) + " folds");
     const auto fold_begin = [&](int k) { return k * (x.rows() / folds) + std::min<Index>(k, x.rows() % folds); };
     std::vector<Index> train(static_cast<std::size_t>(x.rows())), test;
     std::iota(train.begin(), train.end(), 0);

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSL-1.0
 """Python and C++ share a Dask cluster: one prepares the data, the other does the work on it, the first goes on.
 
-    python examples/python_and_cpp.py build/examples/bin/grid_search [--scheduler tcp://HOST:8786] [--compare]
+    python examples/python_and_cpp.py build/examples/bin/grid_search --compare
 
 Python loads a data set, standardises it with dask.array and publishes it. The C++ program grid_search tries all pairs of
 parameters of a kernel ridge regression on the workers that have the data. Python fits the best one with scikit-learn.
---compare makes the same search with scikit-learn on the same cluster as well: it must give the same.
+With --compare scikit-learn makes the same search on the same cluster: it must give the same.
 """
 
 import argparse
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def search_in_python(client, x, y):
     """The same with scikit-learn and joblib."""
     search = GridSearchCV(KernelRidge(kernel="rbf"), GRID, cv=KFold(FOLDS), scoring="r2", refit=False)
     with joblib.parallel_config("dask", client=client, n_jobs=-1):
-        results = search.fit(x.compute(), y.compute()).cv_results_
+        results = search.fit(x, y).cv_results_
     return np.stack([results[f"split{k}_test_score"] for k in range(FOLDS)], axis=1)
 
 
@@ -67,36 +68,40 @@ def best_of(scores):
     return list(ParameterGrid(GRID))[scores.mean(axis=1).argmax()]
 
 
-def timed(label, search, *arguments):
-    """What a search gives; prints how long it took, and how long the workers computed for it."""
-    client = arguments[0]
-    start = time.time()
-    with get_task_stream(client) as stream:
-        scores = search(*arguments)
-        seconds = time.time() - start
-    steps = [step for task in stream.data for step in task["startstops"] if step["action"] == "compute"]
-    busy = sum(step["stop"] - step["start"] for step in steps) / sum(client.nthreads().values())
-    print(f"{label:<29}{seconds:6.2f} s, of which workers computed {busy:5.2f} s in {len(steps):3} Dask tasks", flush=True)
+def say(*words, start=time.monotonic()):
+    """Prints words, and when that was."""
+    print(f"{time.monotonic() - start:6.2f} s ", *words, flush=True)
+
+
+def timed(label, repeat, search, client, *arguments):
+    """What a search gives; says how long it took, and for how much of that the workers computed."""
+    for _ in range(repeat):
+        start = time.monotonic()
+        with get_task_stream(client) as stream:
+            scores = search(client, *arguments)
+            seconds = time.monotonic() - start
+        steps = [step for task in stream.data for step in task["startstops"] if step["action"] == "compute"]
+        busy = sum(step["stop"] - step["start"] for step in steps) / sum(client.nthreads().values())
+        say(f"{label}: {scores.size} fits in {seconds:.2f} s, {busy:.2f} s of it at work, in {len(steps)} Dask tasks")
     return scores
 
 
-def run(client, program, compare):
+def run(client, args):
     x, y = load(client)
     with published(client, X=x, y=y):
-        scores = timed("C++, Eigen and joblot", search_in_cpp, client, program)
-        if compare:
-            timed("  the same again", search_in_cpp, client, program)
+        say("X and y are published")
+        scores = timed("C++", args.repeat, search_in_cpp, client, args.program)
     best = best_of(scores)
-    print(f"best of {scores.size // FOLDS} pairs in {scores.size} fits: {best}, R^2 = {scores.mean(axis=1).max():.6f}")
+    say(f"best parameters: {best}, R^2 = {scores.mean(axis=1).max():.6f}")
 
-    model = KernelRidge(kernel="rbf", **best).fit(x.compute(), y.compute())
-    print(f"the model fitted on all samples has R^2 = {model.score(x.compute(), y.compute()):.6f} on them")
+    x, y = client.compute([x, y], sync=True)
+    model = KernelRidge(kernel="rbf", **best).fit(x, y)
+    say(f"fitted to all samples: R^2 = {model.score(x, y):.6f}")
 
-    if compare:
-        theirs = timed("scikit-learn and joblib", search_in_python, client, x, y)
-        timed("  the same again", search_in_python, client, x, y)
+    if args.compare:
+        theirs = timed("scikit-learn", args.repeat, search_in_python, client, x, y)
         difference = abs(scores - theirs).max()
-        print(f"largest difference of two scores: {difference:.1e}; their best: {best_of(theirs)}")
+        say(f"best parameters: {best_of(theirs)}; scores differ by {difference:.1e} at most")
         if best_of(theirs) != best or not difference < 1e-9:
             sys.exit("the two searches do not agree")
 
@@ -106,12 +111,15 @@ def main():
     parser.add_argument("program", help="the C++ program: the example grid_search")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="the cluster (default: one of its own on this machine)")
     parser.add_argument("--compare", action="store_true", help="make the same search with scikit-learn, too")
+    parser.add_argument("--repeat", metavar="N", type=int, default=1, help="make each search N times, for its time")
     args = parser.parse_args()
+    if not shutil.which(args.program):
+        parser.error(f"there is no program {args.program}")
     with contextlib.ExitStack() as stack:
         address = args.scheduler or stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1"))
         client = stack.enter_context(Client(address))
         try:
-            run(client, args.program, args.compare)
+            run(client, args)
         except subprocess.CalledProcessError as failed:  # it has said why
             sys.exit(f"{args.program} ended with status {failed.returncode}")
 

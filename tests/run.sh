@@ -82,7 +82,7 @@ build_and_test() {
 stage_setup() {
     check packages scripts/debian_packages.sh g++ cmake ninja-build git python3 python3-venv pkg-config ccache \
         clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcereal-dev libcatch2-dev/backports \
-        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium || return
+        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium libeigen3-dev || return
     [ -x "$venv/bin/pip" ] || check "Python environment" python3 -m venv "$venv" || return
     "$venv/bin/python" -c 'import joblib' 2>/dev/null || check "joblib from PyPI" install_joblib
     "$venv/bin/python" -c 'import joblib; print("joblib", joblib.__version__)'
