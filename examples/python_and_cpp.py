@@ -116,7 +116,11 @@ def main():
     if not shutil.which(args.program):
         parser.error(f"there is no program {args.program}")
     with contextlib.ExitStack() as stack:
-        address = args.scheduler or stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1"))
+        if args.scheduler:
+            address = args.scheduler
+        else:
+            address = cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0"))
+            say("a cluster is there; its dashboard:", cluster.dashboard_link)
         client = stack.enter_context(Client(address))
         try:
             run(client, args)

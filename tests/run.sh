@@ -101,7 +101,10 @@ stage_layers() {
 }
 
 own_stage='compile_fail|consumer|docs|dask' # ctest labels that have a stage of their own
-stage_gcc() { build_and_test dev -LE "$own_stage"; }
+stage_gcc() {
+    check "Python environment with Dask, for examples" scripts/dask_environments.sh 2026.8.0
+    build_and_test dev -LE "$own_stage"
+}
 # What is the same for every compiler ran with gcc; what depends on clang's code runs again with the sanitizers.
 stage_clang() { build_and_test clang -L 'unit|dask'; }
 # Real clusters of every version of Dask that is supported. They wait more than they work: twice as many at once.
