@@ -75,7 +75,7 @@ def say(*words, start=time.monotonic()):
 
 def timed(label, repeat, search, client, *arguments):
     """What a search gives; says how long it took, and for how much of that the workers computed."""
-    for _ in range(repeat):
+    for _ in range(max(1, repeat)):
         start = time.monotonic()
         with get_task_stream(client) as stream:
             scores = search(client, *arguments)
@@ -116,12 +116,11 @@ def main():
     if not shutil.which(args.program):
         parser.error(f"there is no program {args.program}")
     with contextlib.ExitStack() as stack:
-        if args.scheduler:
-            address = args.scheduler
-        else:
-            address = cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0"))
+        cluster = args.scheduler
+        if not cluster:
+            cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0"))
             say("a cluster is there; its dashboard:", cluster.dashboard_link)
-        client = stack.enter_context(Client(address))
+        client = stack.enter_context(Client(cluster))
         try:
             run(client, args)
         except subprocess.CalledProcessError as failed:  # it has said why
