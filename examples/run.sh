@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs five of them.
+# Shows joblot at work: installs what is missing on a Debian 12 machine, builds the examples and runs six of them.
 #
 #   examples/run.sh [DIR]        DIR: the tree whose files are summed (default: /usr/share/doc, else /usr/include)
 set -euo pipefail
@@ -15,8 +15,8 @@ show() { printf '\n$ %s\n' "$*" >&3; "$@"; }
 
 say "Setting up: a compiler, CMake, libpng, and the headers of cereal"
 scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libcereal-dev
-say "Setting up for the cluster: Boost's headers, nlohmann_json, OpenSSL, and Python's venv"
-scripts/debian_packages.sh libboost1.81-dev nlohmann-json3-dev libssl-dev python3 python3-venv ||
+say "Setting up for the cluster: Boost's headers, nlohmann_json, OpenSSL, Eigen, and Python's venv"
+scripts/debian_packages.sh libboost1.81-dev nlohmann-json3-dev libssl-dev libeigen3-dev python3 python3-venv ||
     echo "Not installed (Debian's libboost-dev, which is 1.74, excludes them): going on without the cluster." >&2
 
 say "Building the examples (g++, Release)"
@@ -50,13 +50,13 @@ ls -l build/mandelbrot.png
 say "crash_isolation: tasks that crash, hang, leak and throw in worker processes, and are reported one by one"
 show "$build/bin/crash_isolation"
 
-# Prints a Python that has Dask: one that is there already, else a virtual environment of its own below build/.
-find_dask() {
+# find_python MODULES: prints a Python that has them: one that is there, else a virtual environment below build/.
+find_python() {
     local python
     for python in "${JOBLOT_PYTHON:-python3}" python3 "$PWD/build/dask-2026.8.0/bin/python"; do
-        if "$python" -c 'import distributed' 2>/dev/null; then echo "$python"; return; fi
+        if "$python" -c "import $1" 2>/dev/null; then echo "$python"; return; fi
     done
-    echo "No Python here has Dask: installing it from PyPI below build/" >&2
+    echo "No Python here has $1: installing them from PyPI below build/" >&2
     scripts/dask_environments.sh 2026.8.0 >"$build.dask.log" 2>&1 || return
     echo "$PWD/build/dask-2026.8.0/bin/python"
 }
@@ -64,7 +64,7 @@ find_dask() {
 say "distributed_backend_simple: the loop of parallel_simple, on a Dask cluster that it starts on this machine"
 if [ ! -x "$build/bin/distributed_backend_simple" ]; then
     echo "NOT RUN: it was not built, as Boost's headers (1.81 or newer) or nlohmann_json are missing."
-elif ! python=$(find_dask); then
+elif ! python=$(find_python distributed); then
     echo "NOT RUN: there is no Python with Dask, and none could be made (it needs python3-venv and PyPI;" \
         "see $build.dask.log)."
 else
@@ -73,6 +73,15 @@ else
     show "$build/bin/option_pricing" --backend dask >build/option_pricing.dask.txt
     "$build/bin/option_pricing" --backend threads | cmp build/option_pricing.dask.txt -
     echo "option_pricing gives the same bits on the cluster and on threads."
+fi
+
+say "python_and_cpp.py: Python prepares data on a cluster, grid_search in C++ works on it, scikit-learn agrees"
+if [ ! -x "$build/bin/grid_search" ]; then
+    echo "NOT RUN: grid_search was not built, as Boost's headers (1.81 or newer), nlohmann_json or Eigen (3.4) are missing."
+elif ! python=$(find_python 'distributed, joblib, sklearn'); then
+    echo "NOT RUN: there is no Python with Dask and scikit-learn, and none could be made (see $build.dask.log)."
+else
+    show "$python" examples/python_and_cpp.py "$build/bin/grid_search" --compare
 fi
 
 say "Done. More: option_pricing, shared_model and streaming in $build/bin, each with --help"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a Python environment for each version of Dask that joblot is tested with: build/dask-VERSION. One release of each
-# form of Dask's wire; the newest one has a dashboard, and joblib for the benchmarks.
+# form of Dask's wire; the newest one has a dashboard, joblib for the benchmarks, and scikit-learn for an example.
 #
 #   scripts/dask_environments.sh [VERSION...]      all of them by default; those that are there already stay
 set -euo pipefail
@@ -18,7 +18,7 @@ environment() {
     2022.*) packages+=('numpy<2' 'pandas<2') ;; # it knows no newer ones
     *) packages+=('numpy<2.3' 'pandas<3') ;;
     esac
-    [ "$version" != "$newest" ] || packages+=('bokeh>=3.1' 'joblib>=1.4,<2')
+    [ "$version" != "$newest" ] || packages+=('bokeh>=3.1' 'joblib>=1.4,<2' 'scikit-learn>=1.5,<2')
     if [ "$(cat "$folder/complete" 2>/dev/null)" = "${packages[*]}" ]; then return; fi
     python3 -m venv --clear "$folder" &&
         "$folder/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" &&

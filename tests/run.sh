@@ -82,7 +82,7 @@ build_and_test() {
 stage_setup() {
     check packages scripts/debian_packages.sh g++ cmake ninja-build git python3 python3-venv pkg-config ccache \
         clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcereal-dev libcatch2-dev/backports \
-        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium || return
+        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium libeigen3-dev || return
     [ -x "$venv/bin/pip" ] || check "Python environment" python3 -m venv "$venv" || return
     "$venv/bin/python" -c 'import joblib' 2>/dev/null || check "joblib from PyPI" install_joblib
     "$venv/bin/python" -c 'import joblib; print("joblib", joblib.__version__)'
@@ -101,7 +101,10 @@ stage_layers() {
 }
 
 own_stage='compile_fail|consumer|docs|dask' # ctest labels that have a stage of their own
-stage_gcc() { build_and_test dev -LE "$own_stage"; }
+stage_gcc() {
+    check "Python environment with Dask, for examples" scripts/dask_environments.sh 2026.8.0
+    build_and_test dev -LE "$own_stage"
+}
 # What is the same for every compiler ran with gcc; what depends on clang's code runs again with the sanitizers.
 stage_clang() { build_and_test clang -L 'unit|dask'; }
 # Real clusters of every version of Dask that is supported. They wait more than they work: twice as many at once.

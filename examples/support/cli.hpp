@@ -32,14 +32,18 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// A program's options and arguments. Every program has --n-jobs, --backend, --scheduler and --help.
+/// Which options a program has besides --help: --n-jobs, --backend and --scheduler as well, or only its own.
+enum class options { common, own };
+
+/// A program's options and arguments.
 class command_line {
 public:
     std::optional<int> n_jobs; ///< --n-jobs; set it first to give the program a default of its own
     std::string backend;       ///< --backend; likewise; empty: the active one
 
     /// @param about What the program does, in a sentence or two.
-    explicit command_line(std::string about) : about_(std::move(about)) {}
+    explicit command_line(std::string about, options which = options::common)
+        : about_(std::move(about)), which_(which) {}
 
     /// Adds `--name PLACEHOLDER`, a whole number from `least` to `most`, stored in `target`, which holds the default.
     template <std::integral T>
@@ -144,7 +148,7 @@ private:
 
     /// False when the user asks for help.
     bool parse(const std::vector<std::string>& words) {
-        add_common_options();
+        if (which_ == options::common) add_common_options();
         std::vector<std::string> rest;
         for (std::size_t i = 0; i < words.size(); ++i) {
             const std::string& word = words[i];
@@ -202,6 +206,7 @@ private:
     static constexpr int max_jobs = 10'000;
 
     std::string about_, scheduler_;
+    options which_;
     std::vector<entry> options_, arguments_;
 };
 
