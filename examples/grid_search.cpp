@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A cross-validated grid search on data that Python has put on a Dask cluster: kernel ridge regression, with Eigen, for
-// every pair of parameters and every fold. Each task reads the data on the worker where it runs. python_and_cpp.py
-// prepares the data, calls this program, and goes on with its scores.
+// every pair of parameters and every fold. Each task reads the data on the worker where it runs, and leaves its scores
+// there. python_and_cpp.py prepares the data, calls this program, and goes on with the scores.
 #include "cli.hpp"
 
 #include <joblot/dask.hpp>
@@ -13,12 +13,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
-#include <iomanip>
 #include <iostream>
-#include <limits>
 #include <numeric>
 #include <ranges>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -77,27 +74,37 @@ MatrixXd kernel_of(const MatrixXd& x, double gamma) {
     return (-gamma * distances.array().max(0)).exp();
 }
 
-/// Kernel ridge regression, fitted on all rows but those of a fold: its coefficient of determination, R^2, on that
+/// A fold's samples, and all others, as scikit-learn's KFold has them.
+struct split {
+    split(int fold, int folds, Index rows) : train(static_cast<std::size_t>(rows)) {
+        const auto begin = [&](int k) { return k * (rows / folds) + std::min<Index>(k, rows % folds); };
+        std::iota(train.begin(), train.end(), 0);
+        const auto first = train.begin() + begin(fold), last = train.begin() + begin(fold + 1);
+        test.assign(first, last);
+        train.erase(first, last);
+    }
+    std::vector<Index> train, test;
+};
+
+/// Kernel ridge regression, fitted for each fold on all other rows: its coefficient of determination, R^2, on that
 /// fold.
-double ridge_score(const blocks& x_blocks, const blocks& y_blocks, const parameters& p, int fold, int folds) {
+std::vector<double> ridge_scores(const blocks& x_blocks, const blocks& y_blocks, const parameters& p, int folds) {
     const MatrixXd x = joined(x_blocks);
     const VectorXd y = joined(y_blocks);
     if (x.rows() != y.size() || x.rows() < folds)
         throw std::runtime_error(std::to_string(x.rows()) + " samples with " + std::to_string(y.size()) +
                                  " values cannot be cut into " + std::to_string(folds) + " folds");
-    const auto fold_begin = [&](int k) { return k * (x.rows() / folds) + std::min<Index>(k, x.rows() % folds); };
-    std::vector<Index> train(static_cast<std::size_t>(x.rows())), test;
-    std::iota(train.begin(), train.end(), 0);
-    const auto first = train.begin() + fold_begin(fold), last = train.begin() + fold_begin(fold + 1);
-    test.assign(first, last);
-    train.erase(first, last);
-
     const MatrixXd kernel = kernel_of(x, p.gamma);
-    MatrixXd system = kernel(train, train);
-    system.diagonal().array() += p.alpha;
-    const VectorXd weights = system.llt().solve(y(train));
-    const VectorXd errors = y(test) - kernel(test, train) * weights;
-    return 1 - errors.squaredNorm() / (y(test).array() - y(test).mean()).matrix().squaredNorm();
+    std::vector<double> scores;
+    for (int fold = 0; fold != folds; ++fold) {
+        const auto [train, test] = split(fold, folds, x.rows());
+        MatrixXd system = kernel(train, train);
+        system.diagonal().array() += p.alpha;
+        const VectorXd weights = system.llt().solve(y(train));
+        const VectorXd errors = y(test) - kernel(test, train) * weights;
+        scores.push_back(1 - errors.squaredNorm() / (y(test).array() - y(test).mean()).matrix().squaredNorm());
+    }
+    return scores;
 }
 
 /// The positive numbers of a list like "0.1,1,10".
@@ -114,21 +121,17 @@ std::vector<double> numbers_in(const std::string& option, const std::string& lis
     return numbers;
 }
 
-/// Hands the scores to Python: a line for each pair of parameters, with a score for each fold.
-void give_to_python(std::span<const double> scores, std::size_t folds) {
-    std::cout << std::setprecision(std::numeric_limits<double>::max_digits10);
-    for (std::size_t i = 0; i != scores.size(); ++i) std::cout << scores[i] << ((i + 1) % folds ? ' ' : '\n');
-}
-
 int main(int argc, char** argv) {
     joblot::init(argc, argv);
-    std::string scheduler, x_name = "X", y_name = "y", alphas = "0.01,0.1,1,10", gammas = "0.001,0.01,0.1";
+    std::string scheduler, x_name = "X", y_name = "y", scores_name = "scores";
+    std::string alphas = "0.01,0.1,1,10", gammas = "0.001,0.01,0.1";
     int folds = 5;
     cli::command_line cli("Cross-validates kernel ridge regression on data that Python has published with Dask.",
                           cli::options::own);
     cli.argument("SCHEDULER", scheduler, "the cluster, like tcp://127.0.0.1:8786");
     cli.option("--x", "NAME", x_name, "dataset with a row for each sample");
     cli.option("--y", "NAME", y_name, "dataset with the value of each");
+    cli.option("--scores", "NAME", scores_name, "dataset that is made, of arrays with a score for each fold");
     cli.option("--alphas", "LIST", alphas, "penalties");
     cli.option("--gammas", "LIST", gammas, "kernels");
     cli.option("--folds", "N", folds, "how often each fit is made, without a part of the samples", 2);
@@ -142,12 +145,13 @@ int main(int argc, char** argv) {
         const joblot::dask::backend cluster{.client = &client};
         const blocks x = rows_of(client, x_name), y = rows_of(client, y_name);
 
-        const auto fits = static_cast<int>(grid.size()) * folds;
-        const std::vector<double> scores =
-            Parallel({.backend = cluster, .progress = joblot::progress_bar(), .label = "fits"})(
-                views::iota(0, fits) | views::transform([&](int i) {
-                    return delayed(ridge_score)(x, y, grid[static_cast<std::size_t>(i / folds)], i % folds, folds);
-                }));
-        give_to_python(scores, static_cast<std::size_t>(folds));
+        // The scores stay on the cluster: for each pair of parameters an array with a number for each fold.
+        const auto scores = Parallel({.backend = cluster, .progress = joblot::progress_bar(), .label = "pairs"})
+                                .persist(grid | views::transform([&](const parameters& p) {
+                                             return delayed(ridge_scores)(x, y, p, folds);
+                                         }));
+        client.publish_dataset(scores_name, scores);
+        std::cout << "the scores of " << grid.size() << " pairs of parameters are published as \"" << scores_name
+                  << "\"\n";
     });
 }

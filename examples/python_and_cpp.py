@@ -10,7 +10,6 @@ With --compare scikit-learn makes the same search on the same cluster: it must g
 
 import argparse
 import contextlib
-import io
 import shutil
 import subprocess
 import sys
@@ -51,8 +50,10 @@ def search_in_cpp(client, program):
     command = [program, client.scheduler.address, "--x", "X", "--y", "y", "--folds", str(FOLDS)]
     for name, values in GRID.items():
         command += [f"--{name}s", ",".join(map(repr, values))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return np.loadtxt(io.StringIO(done.stdout), ndmin=2)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    scores = client.get_dataset("scores")  # futures of arrays
+    client.unpublish_dataset("scores")
+    return np.stack(client.gather(scores))
 
 
 def search_in_python(client, x, y):

@@ -59,13 +59,17 @@ def cluster_of_its_own():
 
 @test
 def another_grid():
-    """grid_search: a line for each pair of parameters, a score for each fold"""
+    """grid_search: an array for each pair of parameters, a score for each fold"""
     need_scikit_learn()
     publish()
     done = run("grid_search", cluster().address, "--x", "rows", "--y", "values", "--alphas", "1,2.5,1e3", "--gammas",
-               "0.5,2", "--folds", "4")
-    rows = [line.split() for line in done.stdout.decode().splitlines()]
-    check_equal([len(row) for row in rows], [4] * 6, "scores in each line")
+               "0.5,2", "--folds", "4", "--scores", "made")
+    check_equal(done.stdout.decode(), 'the scores of 6 pairs of parameters are published as "made"\n', "stdout")
+    check_equal(cluster().ask("print({s.shape for s in c.gather(c.get_dataset('made'))}, len(c.get_dataset('made')))"),
+                "{(4,)} 6", "scores")
+    again = run("grid_search", cluster().address, "--x", "rows", "--y", "values", "--scores", "made", expect=1)
+    check_refusal(again, 'the name "made" is taken')
+    cluster().ask("c.unpublish_dataset('made')")
 
 
 @test_each(("--x", "nowhere", "--y", "values", 'nothing is published as "nowhere"'),
