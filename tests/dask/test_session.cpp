@@ -243,6 +243,15 @@ TEST_CASE("a task that kills its workers", "[session]") {
     check_clean(cluster);
 }
 
+TEST_CASE("a value that its worker cannot send is an error", "[session]") {
+    const auto s = connect(shared_cluster().address());
+    const task_end end = value_of(*s, "__import__('threading').Lock()");
+    CHECK(end.how == erred);
+    CHECK(contains(end.text, "the worker that has the value cannot send it"));
+    CHECK(works(*s));
+    check_clean(shared_cluster());
+}
+
 TEST_CASE("a value that dies with its worker is computed again", "[session]") {
     dask_cluster cluster(1);
     const support::scratch_dir dir;

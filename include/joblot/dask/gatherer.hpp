@@ -67,6 +67,7 @@ public:
 private:
     struct state {
         bool again = false; // it came to memory once more, while it was being fetched
+        int refused = 0;    // how often nobody gave it, although it is there
     };
     struct worker {
         std::shared_ptr<worker_peers::peer> peer{};
@@ -77,6 +78,7 @@ private:
     static constexpr int fetches_at_once = 2; // per worker; a large value must not hold up all others
     static constexpr int relays_at_once = 4;
     static constexpr std::size_t keys_at_once = 32;
+    static constexpr int most_refused = 20;
 
     void spawn(asio::awaitable<void> what) {
         asio::co_spawn(executor_, std::move(what), [this](const std::exception_ptr& e) {
@@ -238,11 +240,13 @@ private:
         const auto it = wanted_.find(key);
         if (it == wanted_.end()) return;
         const bool again = std::exchange(it->second.again, false);
-        if (again || status == "memory") {
+        if (again || (status == "memory" && ++it->second.refused < most_refused)) {
             return locate(key);
         }
         wanted_.erase(it); // if it is being worked on again, it will be added again
         if (status.is_null()) told_.forgotten(key);
+        if (status == "memory") // what cannot be serialized, or read from a disk again
+            told_.unreadable(key, "the worker that has the value cannot send it; its log says why");
     }
 
     asio::awaitable<void> sleep(std::chrono::milliseconds time) {
