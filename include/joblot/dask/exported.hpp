@@ -15,6 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -130,6 +131,8 @@ public:
     }
     void add(entry e) {
         const std::lock_guard lock(detail::table_mutex());
+        if (std::any_of(entries_.begin(), entries_.end(), [&](const entry& other) { return other.name == e.name; }))
+            throw std::invalid_argument("joblot: two functions are exported as \"" + e.name + '"');
         entries_.push_back(std::move(e));
         detail::catalogue_printer().store(&print);
     }
@@ -175,7 +178,7 @@ public:
     /// @param name       What Python calls it.
     /// @param function   Runs in a process of this program on a worker; what it throws is an exception there.
     /// @param parameters Their names, for keyword arguments and messages; all or none.
-    /// @throws std::invalid_argument where there are not as many names as parameters.
+    /// @throws std::invalid_argument where there are not as many names as parameters, or the name is taken.
     template <class R, class... P>
     exported(std::string name, R (*function)(P...), std::vector<std::string> parameters = {}) {
         if (!parameters.empty() && parameters.size() != sizeof...(P))
