@@ -2,7 +2,7 @@
 // `joblot::init`: the line in `main` that worker processes need.
 #pragma once
 
-#include <joblot/process/catalogue.hpp>
+#include <joblot/catalogue.hpp>
 #include <joblot/process/engine.hpp>
 #include <joblot/process/hosted_main.hpp>
 #include <joblot/process/worker_main.hpp>

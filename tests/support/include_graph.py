@@ -17,7 +17,7 @@ from pathlib import Path
 LAYERS = [
     (0, r"(error|options|outcome|delayed|cpu_count|this_task|version|scope|table_mutex|broadcast)\.hpp"),
     (0, r"progress/event\.hpp"),
-    (1, r"persisted\.hpp|(wire|dispatch|progress)/.+\.hpp"),
+    (1, r"(persisted|catalogue)\.hpp|(wire|dispatch|progress)/.+\.hpp"),
     (1, r"std_exceptions\.hpp"),
     (2, r"backend/(backend|registry|process_options)\.hpp"),
     (2, r"(process|dask)/.+\.hpp"),

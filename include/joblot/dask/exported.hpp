@@ -2,13 +2,13 @@
 // `exported`: a function of this program that Python calls on a cluster; see python/joblot.py.
 #pragma once
 
+#include <joblot/catalogue.hpp>
 #include <joblot/dask/batch_payload.hpp>
 #include <joblot/dask/chunk.hpp>
 #include <joblot/dask/program.hpp>
 #include <joblot/dask/worker_shim.hpp>
 #include <joblot/delayed.hpp>
 #include <joblot/persisted.hpp>
-#include <joblot/process/catalogue.hpp>
 #include <joblot/table_mutex.hpp>
 #include <joblot/version.hpp>
 #include <joblot/wire/remote_task.hpp>
