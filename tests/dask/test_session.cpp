@@ -243,13 +243,16 @@ TEST_CASE("a task that kills its workers", "[session]") {
     check_clean(cluster);
 }
 
-TEST_CASE("a value that its worker cannot send is an error", "[session]") {
-    const auto s = connect(shared_cluster().address());
-    const task_end end = value_of(*s, "__import__('threading').Lock()");
-    CHECK(end.how == erred);
-    CHECK(contains(end.text, "the worker that has the value cannot send it"));
-    CHECK(works(*s));
-    check_clean(shared_cluster());
+TEST_CASE("a value that its worker has put on its disk comes, or is an error where it cannot be read again",
+          "[session]") {
+    dask_cluster cluster(1, {.memory_limit = "300MB"});
+    const auto s = connect(cluster.address());
+    const task_end end = value_of(*s, "b'x' * 200_000_000"); // distributed 2022.12 cannot, with zict 3
+    if (end.how == result)
+        CHECK(end.data.size() == 200'000'000);
+    else
+        CHECK(contains(end.text, "the worker that has the value cannot send it"));
+    check_clean(cluster); // the worker may have been paused since
 }
 
 TEST_CASE("a value that dies with its worker is computed again", "[session]") {

@@ -53,7 +53,10 @@ public:
         locate(key);
     }
     /// It is not wanted any more.
-    void drop(const std::string& key) { wanted_.erase(key); }
+    void drop(const std::string& key) {
+        wanted_.erase(key);
+        refused_.erase(key);
+    }
     /// Nothing is wanted any more.
     void close() noexcept {
         closed_ = true;
@@ -67,7 +70,6 @@ public:
 private:
     struct state {
         bool again = false; // it came to memory once more, while it was being fetched
-        int refused = 0;    // how often nobody gave it, although it is there
     };
     struct worker {
         std::shared_ptr<worker_peers::peer> peer{};
@@ -78,7 +80,7 @@ private:
     static constexpr int fetches_at_once = 2; // per worker; a large value must not hold up all others
     static constexpr int relays_at_once = 4;
     static constexpr std::size_t keys_at_once = 32;
-    static constexpr int most_refused = 20;
+    static constexpr int most_refused = 10;
 
     void spawn(asio::awaitable<void> what) {
         asio::co_spawn(executor_, std::move(what), [this](const std::exception_ptr& e) {
@@ -217,6 +219,10 @@ private:
     void look_again(const std::string& key) {
         const auto it = wanted_.find(key);
         if (it == wanted_.end()) return;
+        if (++refused_[key] == most_refused) { // it was put on a disk and cannot be read again, for one
+            wanted_.erase(it);
+            return told_.unreadable(key, "the worker that has the value cannot send it; its log says why");
+        }
         if (std::exchange(it->second.again, false)) {
             return locate(key);
         }
@@ -240,13 +246,11 @@ private:
         const auto it = wanted_.find(key);
         if (it == wanted_.end()) return;
         const bool again = std::exchange(it->second.again, false);
-        if (again || (status == "memory" && ++it->second.refused < most_refused)) {
+        if (again || status == "memory") {
             return locate(key);
         }
         wanted_.erase(it); // if it is being worked on again, it will be added again
         if (status.is_null()) told_.forgotten(key);
-        if (status == "memory") // what cannot be serialized, or read from a disk again
-            told_.unreadable(key, "the worker that has the value cannot send it; its log says why");
     }
 
     asio::awaitable<void> sleep(std::chrono::milliseconds time) {
@@ -261,6 +265,7 @@ private:
     worker_peers& peers_;
     listener told_;
     std::unordered_map<std::string, state> wanted_; // all that was added, and has not come or been dropped
+    std::unordered_map<std::string, int> refused_; // how often nobody gave it; until it is dropped
     std::vector<std::string> unlocated_;
     std::map<std::string, worker> workers_; // by address
     std::deque<std::string> to_relay_;
