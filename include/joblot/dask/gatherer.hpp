@@ -265,7 +265,7 @@ private:
     worker_peers& peers_;
     listener told_;
     std::unordered_map<std::string, state> wanted_; // all that was added, and has not come or been dropped
-    std::unordered_map<std::string, int> refused_; // how often nobody gave it; until it is dropped
+    std::unordered_map<std::string, int> refused_;  // how often nobody gave it; until it is dropped
     std::vector<std::string> unlocated_;
     std::map<std::string, worker> workers_; // by address
     std::deque<std::string> to_relay_;
