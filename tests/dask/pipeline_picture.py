@@ -54,14 +54,14 @@ async def look(browser, url, command, picture):
                 columns = source["columns"]
                 if {"start", "duration", "worker_thread", "name", "color"} <= columns.keys():
                     names = columns["name"]
-                    if "ridge_score" in names and sum(name.startswith(THEIRS) for name in names) > 60:
+                    if "ridge_scores" in names and sum(name.startswith(THEIRS) for name in names) > 15:
                         return dict(zip(names, columns["color"]))
             return None
 
         for name, color in sorted((await until(bars, "both kinds of tasks")).items()):
             print(f"{color}  {name}")
-        place = await browser.evaluate(f"{FIND_BAR}('ridge_score')")
-        assert place, "there is no bar of ridge_score"
+        place = await browser.evaluate(f"{FIND_BAR}('ridge_scores')")
+        assert place, "there is no bar of ridge_scores"
         for _ in range(2):  # to see the name of what is there
             await browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
             await asyncio.sleep(0.3)
