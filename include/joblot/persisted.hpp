@@ -143,12 +143,12 @@ public:
             if (image) {
                 detail::put_place(message, *image);
                 message.images.push_back(image);
-            } else {
-                message.put(kept_ ? detail::kept_form::value : detail::kept_form::nothing);
-            }
-            if (!image && kept_) {
+            } else if (kept_) {
+                message.put(detail::kept_form::value);
                 detail::encode_as_block(to, kept_->get());
                 message.kept.push_back(kept_);
+            } else {
+                message.put(detail::kept_form::nothing);
             }
         }
     }

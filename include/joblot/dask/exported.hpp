@@ -42,23 +42,20 @@ struct exported_argument {
                   "std::string, std::vector<std::byte>, containers or spans of numbers, and dask::chunk");
     using type = persisted<P>;
     static type from(std::shared_ptr<detail::segment> image, const std::string&) { return type(std::move(image)); }
-    static json describe() { return describe_value<P>(); }
-
-    template <class T>
-    static json describe_value() {
+    static json describe() {
         using detail::block_kind;
-        constexpr block_kind kind = detail::block_kind_of<T>();
+        constexpr block_kind kind = detail::block_kind_of<P>();
         if constexpr (kind == block_kind::bytes) {
             return {{"kind", "bytes"}};
         } else if constexpr (kind == block_kind::number) {
-            return {{"kind", "number"}, {"dtype", detail::block_dtype<T>()}};
+            return {{"kind", "number"}, {"dtype", detail::block_dtype<P>()}};
         } else {
             std::vector<std::size_t> inner;
-            detail::array_element<std::remove_cv_t<typename T::value_type>>::add_shape(inner);
+            detail::array_element<std::remove_cv_t<typename P::value_type>>::add_shape(inner);
             json shape = json::array({nullptr});
-            if constexpr (detail::is_std_array<T>) shape[0] = std::tuple_size_v<T>;
+            if constexpr (detail::is_std_array<P>) shape[0] = std::tuple_size_v<P>;
             for (const std::size_t n : inner) shape.push_back(n);
-            return {{"kind", "array"}, {"dtype", detail::block_dtype<T>()}, {"shape", std::move(shape)}};
+            return {{"kind", "array"}, {"dtype", detail::block_dtype<P>()}, {"shape", std::move(shape)}};
         }
     }
 };

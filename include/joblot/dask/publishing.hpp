@@ -49,11 +49,16 @@ json key_on(const std::shared_ptr<session>& cluster, const persisted<T>& result)
     return json::parse(place->key());
 }
 
+/// Newer schedulers do a request that has this only when they have seen a message of the stream with the same `uid`.
+inline void after_stream(session& cluster, json& request) {
+    request["uid"] = fresh_key("joblot_publish", cluster.client_id());
+    cluster.tell({{"op", "publish_flush_batched_send"}, {"uid", request["uid"]}});
+}
+
 /// Publishes futures. They stay on the cluster, wanted by the name, whatever this client does, until `unpublish`.
 /// @throws backend_error where the name is taken.
 inline void publish(const std::shared_ptr<session>& cluster, const std::string& name, const published_futures& what) {
     const dialect& to = cluster->dialect();
-    const std::string uid = fresh_key("joblot_publish", cluster->client_id());
     message_writer writer;
     const json data = writer.object(payload(what.pickle()));
     json request{{"op", "publish_put"}, {"reply", true}, {"override", false}, {"client", cluster->client_id()}};
@@ -61,8 +66,7 @@ inline void publish(const std::shared_ptr<session>& cluster, const std::string& 
         request["names"] = {name};
         request["keys"] = json::array({what.keys});
         request["data"] = json::array({data});
-        request["uid"] = uid;
-        cluster->tell({{"op", "publish_flush_batched_send"}, {"uid", uid}}); // it waits for that
+        after_stream(*cluster, request);
     } else {
         request["name"] = name;
         request["keys"] = what.keys;
@@ -80,11 +84,9 @@ inline void publish(const std::shared_ptr<session>& cluster, const std::string& 
 inline void unpublish(const std::shared_ptr<session>& cluster, const std::string& name) {
     json request{{"op", "publish_delete"}, {"reply", true}};
     if (cluster->dialect().publishes_several()) {
-        const std::string uid = fresh_key("joblot_publish", cluster->client_id());
         request["names"] = {name};
         request["client"] = cluster->client_id();
-        request["uid"] = uid;
-        cluster->tell({{"op", "publish_flush_batched_send"}, {"uid", uid}});
+        after_stream(*cluster, request);
     } else {
         request["name"] = name;
     }

@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_db86b525";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_e53fb967";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -1293,9 +1293,8 @@ def mismatch(facts, value):
     """Why a value is not what a parameter takes; None where it is."""
     if facts["kind"] == "bytes":
         return None if isinstance(value, (bytes, bytearray)) else "it is a " + type_name(value)
-    if type(value) in (bool, int, float, complex):
-        array = None
-        dtype, shape = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}[type(value)], ()
+    if type(value) in OWN:
+        array, dtype, shape = None, OWN[type(value)][0].decode(), ()
     elif isinstance(value, (bytes, bytearray)):
         array, dtype, shape = value, "|u1", (len(value),)
     else:

@@ -7,7 +7,7 @@ import base64
 import inspect
 
 from distributed import get_worker
-from joblot_datasets import OUT_OF_BAND, Unfit, array_of, part_in, result_in, type_name
+from joblot_datasets import OUT_OF_BAND, OWN, Unfit, array_of, part_in, result_in, type_name
 from joblot_shim import execute, short_text
 
 NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
@@ -97,9 +97,8 @@ def mismatch(facts, value):
     """Why a value is not what a parameter takes; None where it is."""
     if facts["kind"] == "bytes":
         return None if isinstance(value, (bytes, bytearray)) else "it is a " + type_name(value)
-    if type(value) in (bool, int, float, complex):
-        array = None
-        dtype, shape = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}[type(value)], ()
+    if type(value) in OWN:
+        array, dtype, shape = None, OWN[type(value)][0].decode(), ()
     elif isinstance(value, (bytes, bytearray)):
         array, dtype, shape = value, "|u1", (len(value),)
     else:
