@@ -171,6 +171,56 @@ TEST_CASE("a result whose worker dies is computed again, with the arguments that
     support::check_clean(cluster);
 }
 
+TEST_CASE("results are computed again when the last copy of a broadcast value went with them", "[persist]") {
+    dask_cluster cluster(1);
+    auto lose_all = [&, number = std::size_t{0}]() mutable {
+        cluster.worker(++number).signal(SIGKILL);
+        cluster.add_worker();
+    };
+    {
+        const Client client{cluster.address()};
+        const joblot::parallel_backend guard{joblot::dask::backend{.client = &client}};
+        const Parallel p;
+        const auto table = joblot::broadcast(ramp(100'000)); // not small enough to travel in the graph
+        const auto scale = [](int k, const std::vector<double>& values) {
+            std::vector<double> result(values.begin(), values.begin() + 100);
+            for (double& x : result) x *= k;
+            return result;
+        };
+        auto scaled = p.persist(views::iota(0, 6) | views::transform([&](int k) { return delayed(scale)(k, table); }));
+        const auto halves =
+            p.persist(scaled | views::transform([](const auto& s) { return delayed(half_of)(std::cref(s)); }));
+        const auto sums = [&] {
+            return p(halves | views::transform([](const auto& h) { return delayed(sum_of_kept)(std::cref(h)); }));
+        };
+        const std::vector<double> expected{0, 1225, 2450, 3675, 4900, 6125};
+        SECTION("for tasks that read them") {
+            lose_all();
+            CHECK(sums() == expected);
+            scaled.clear(); // what was made of them still can be made again
+            lose_all();
+            CHECK(sums() == expected);
+        }
+        SECTION("for who reads them here") {
+            lose_all();
+            CHECK(halves[2].get()[49] == 98);
+        }
+        SECTION("for who reads their dataset") {
+            lose_all();
+            CHECK(support::eventually([&] { return cluster.tasks().empty(); }));
+            client.publish_dataset("halves", halves);
+            CHECK(evaluated(cluster, "float(client.gather(client.get_dataset('halves'))[5].sum())") == "6125.0");
+            client.unpublish_dataset("halves");
+        }
+        SECTION("or for nobody") {
+            lose_all();
+            CHECK(support::eventually([&] { return cluster.tasks().empty(); }));
+            joblot::dask::engine::check_there(*halves[0].place()); // it is under way, and not waited for
+        }
+    }
+    support::check_clean(cluster);
+}
+
 TEST_CASE("a result that cannot be computed again is an error that names it", "[persist]") {
     dask_cluster cluster(1);
     {

@@ -46,9 +46,10 @@ TEST_CASE("two programs of one build that come to a fresh cluster at the same ti
         const support::scratch_dir dir;
         support::process one({program("loop"), cluster.address()}, dir.file("one"));
         support::process other({program("loop"), cluster.address()}, dir.file("other"));
-        CHECK(one.wait() == 0);
-        CHECK(other.wait() == 0);
+        const int one_ended = one.wait(), other_ended = other.wait();
         INFO(support::read_all(dir.file("one")) << support::read_all(dir.file("other")));
+        CHECK(one_ended == 0);
+        CHECK(other_ended == 0);
         support::check_clean(cluster);
     }
 }

@@ -56,12 +56,12 @@ public:
     }
 
     /// The one task that was asked for is done, and its result, of type `persisted`, stays on the cluster.
-    /// @param key The flight's, and the result's.
-    void take_kept(flight& f, const std::string& key, const std::shared_ptr<session>& cluster, worker& seat) {
+    /// @param options How it was run.
+    void take_kept(flight& f, const task_options& options, const std::shared_ptr<session>& cluster, worker& seat) {
         const std::string label = job_.task_label(f.batch.of(), f.batch.sent().begin);
-        const auto holder = std::make_shared<const held_keys>(cluster, "the persisted result of \"" + label + '"', key,
-                                                              f.take_ingredients());
-        const auto place = std::make_shared<detail::segment>(detail::fresh_image_id(), json(key).dump(), holder,
+        const auto holder = std::make_shared<const held_keys>(cluster, "the persisted result of \"" + label + '"',
+                                                              f.take_recipe(options));
+        const auto place = std::make_shared<detail::segment>(detail::fresh_image_id(), holder->keys()[0].dump(), holder,
                                                              job_.settings().keeps_messages);
         detail::outgoing message; // what a worker would say of it
         message.put(detail::run_results{.sequence = f.batch.sequence(), .count = 1, .last = 1});

@@ -253,7 +253,7 @@ private:
         try {
             std::optional<flight> f = extract(end.key);
             if (!f) return;
-            if (end.how == task_end::kind::kept) answers_.take_kept(*f, end.key, cluster_, *seat_);
+            if (end.how == task_end::kind::kept) answers_.take_kept(*f, options_.tasks, cluster_, *seat_);
             if (!f->payload_key.empty()) cluster_->release({std::exchange(f->payload_key, {})});
             f->transport += end.upload;
             take_end(*f, end);
@@ -338,8 +338,12 @@ private:
     void data_lost(flight& f) {
         if (!f.unwanted) {
             f.count_loss();
-            for (const auto& [image, key] : f.images) scattered_images::instance().lost(*image, key, cluster_);
-            for (const auto& image : f.foreign) check_there(*image, *cluster_);
+            for (const auto& image : f.images) {
+                if (image->key().empty())
+                    scattered_images::instance().check(*image, cluster_);
+                else
+                    check_there(*image);
+            }
         }
         f.batch.lost(job_.limit());
     }

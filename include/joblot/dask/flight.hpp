@@ -30,21 +30,20 @@ struct flight {
     explicit flight(detail::claimed_batch c) : batch(std::move(c)) {}
 
     detail::claimed_batch batch;
-    std::size_t most_tasks = job::none;                                             // for one Dask task
-    std::string payload_key{};                                                      // scattered data; empty: none
-    std::string target{};                                                           // the worker that gets that
-    std::vector<std::pair<std::shared_ptr<detail::segment>, std::string>> images{}; // and their keys
-    std::vector<std::shared_ptr<detail::segment>> foreign{};                        // data of Python's
-    bool unwanted = false;                                                          // was cancelled by us
+    std::size_t most_tasks = job::none;                     // for one Dask task
+    std::string payload_key{};                              // scattered data; empty: none
+    std::string target{};                                   // the worker that gets that
+    std::vector<std::shared_ptr<detail::segment>> images{}; // broadcast values, and data that was on the cluster
+    std::optional<task_submission> keeps{};                 // the Dask task, where its result is to stay
+    bool unwanted = false;                                  // was cancelled by us
     bool suspect = false; // workers died under this task: it is to be tried with no other one about
     bool alone = false;   // it is tried so now
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
-    /// What its result needs where it has to be computed again.
-    [[nodiscard]] held_keys::ingredients take_ingredients() {
-        held_keys::ingredients needs{foreign, std::exchange(payload_key, {})};
-        for (const auto& [image, key] : images) needs.images.push_back(image);
-        return needs;
+    /// How its result was made, which stays on the cluster.
+    [[nodiscard]] held_keys::recipe take_recipe(const task_options& options) {
+        payload_key.clear(); // it goes with the result
+        return {*std::exchange(keeps, {}), options, images};
     }
     /// It was lost without a task's fault. @throws backend_error where that has happened too often.
     void count_loss() {
@@ -66,7 +65,8 @@ struct flight {
     /// What is to be thrown where a worker could not run it.
     [[nodiscard]] backend_error not_run(const std::string& type, const std::string& text) const {
         std::string reads;
-        for (const auto& image : foreign) {
+        for (const auto& image : images) {
+            if (image->key().empty()) continue;
             const std::string& name = held_by(*image).name();
             if (reads.find(name) == reads.npos) reads += (reads.empty() ? ", which reads " : ", ") + name;
         }
@@ -112,19 +112,17 @@ public:
         batch_order order = order_for_all();
         order.places = std::move(places);
         f.images.clear();
-        f.foreign.clear();
         f.target.clear();
         f.unwanted = false;
         for (const auto& image : message.images) {
             if (std::find(order.images.begin(), order.images.end(), image->id()) != order.images.end()) continue;
             order.images.push_back(image->id());
-            if (!image->key().empty()) {
+            f.images.push_back(image);
+            if (image->key().empty()) {
+                result.task.image_keys.emplace_back(scattered_images::instance().key_of(*image, cluster_));
+            } else {
                 if (!image->is_message()) order.foreign.push_back(image->id());
                 result.task.image_keys.push_back(foreign_key(*image));
-                f.foreign.push_back(image);
-            } else {
-                f.images.emplace_back(image, scattered_images::instance().key_of(*image, cluster_));
-                result.task.image_keys.emplace_back(f.images.back().second);
             }
         }
         auto batch = std::make_shared<const batch_payload>(order, detail::worker_setup{.level = 1}, std::move(message));
@@ -134,6 +132,7 @@ public:
             result.task.payload_key = f.payload_key = fresh_key("joblot_arguments", cluster_->client_id());
             result.data = std::move(batch);
         }
+        if (result.task.keep) f.keeps = result.task;
         return result;
     }
 

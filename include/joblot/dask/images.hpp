@@ -45,13 +45,13 @@ public:
         return e->key;
     }
 
-    /// The cluster has lost a value: it has to be put there again.
-    void lost(const detail::segment& image, const std::string& key, const std::shared_ptr<session>& cluster) {
+    /// Asks the cluster whether it has lost a value: then `key_of` puts it there again. Blocks.
+    /// @throws backend_error.
+    void check(const detail::segment& image, const std::shared_ptr<session>& cluster) {
         const std::shared_ptr<entry> e = entry_of(image.id(), cluster);
         const std::lock_guard lock(e->mutex);
-        if (e->key != key) return; // somebody has done so
-        e->key.clear();
-        cluster->release({key});
+        if (e->key.empty() || key_state(*cluster, e->key) == "memory") return;
+        cluster->release({std::exchange(e->key, {})});
     }
 
 private:

@@ -38,7 +38,8 @@ struct published_futures {
     }
 };
 
-/// The key of a result. @throws std::invalid_argument where it is not on that cluster.
+/// The key of a result. Blocks. @throws std::invalid_argument where it is not on that cluster, backend_error where it
+/// was lost there.
 template <class T>
 json key_on(const std::shared_ptr<session>& cluster, const persisted<T>& result) {
     const std::shared_ptr<detail::segment> place = result.place();
@@ -46,6 +47,7 @@ json key_on(const std::shared_ptr<session>& cluster, const persisted<T>& result)
         throw std::invalid_argument("joblot: a result that is not on the Dask cluster at " +
                                     cluster->scheduler().text() +
                                     " cannot be published there; persist it with a dask::backend{.client = &client}");
+    check_there(*place);
     return json::parse(place->key());
 }
 

@@ -289,4 +289,11 @@ inline const address& session::scheduler() const noexcept { return core_->schedu
 inline bool session::alive() const noexcept { return owner_ == ::getpid() && core_->alive(); }
 inline std::string session::why_lost() const { return core().why_lost(); }
 
+/// What the scheduler says of a key, like "memory"; null where it knows no such key. Blocks. @throws backend_error.
+inline json key_state(session& cluster, const json& key) {
+    const json states = cluster.call(requests::task_status(std::vector<json>(1, key)));
+    if (!states.is_object() || states.empty()) return {};
+    return *states.begin();
+}
+
 } // namespace joblot::dask::engine

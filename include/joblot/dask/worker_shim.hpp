@@ -8,7 +8,7 @@
 namespace joblot::dask::engine {
 
 /// Name of the module on workers. Another version of it has another name, so a cluster can have several.
-inline constexpr std::string_view worker_shim_module = "joblot_shim_e53fb967";
+inline constexpr std::string_view worker_shim_module = "joblot_shim_58435575";
 
 /// Source of the module that runs on workers; its function `run` runs a batch.
 inline std::string worker_shim_source() {
@@ -164,11 +164,17 @@ class Source(SchedulerPlugin):
 class Program(WorkerPlugin):
     """Puts the user's executable into the worker's own folder."""
 
+    failed = False
+
     def __init__(self, name, digest, data):
         self.name, self.digest, self.data = name, digest, data
 
     async def setup(self, worker):
-        await offload(self.store, os.path.join(worker.local_directory, self.name))
+        try:
+            await offload(self.store, os.path.join(worker.local_directory, self.name))
+        except OSError:
+            self.failed = True
+            raise
         self.data = None
 
     def store(self, path):
@@ -191,10 +197,10 @@ class Ready(WorkerPlugin):
 
     async def setup(self, worker):
         path = os.path.join(worker.local_directory, self.name)
-        for _ in range(600):
+        for _ in range(12000):  # ten minutes: it may be large, come by a slow net, and be on its way only
             if os.path.exists(path):
                 return
-            if self.plugin not in worker.plugins:
+            if getattr(worker.plugins.get(self.plugin), "failed", False):
                 break
             await asyncio.sleep(0.05)
         raise RuntimeError("joblot: %s did not come" % path)
@@ -346,13 +352,13 @@ class Child:
         frame = bytearray(begin + size)
         frame[:begin] = head + table
         self.fill(memoryview(frame)[begin:], attend)
-        return kind, begin, frame
+)py",
+R"py(        return kind, begin, frame
 
     def running(self):
         """Index of the task that runs, and since when, if one runs."""
         while True:  # the child writes the time before the index
-)py",
-R"py(            current, started = self.board[0], self.board[1]
+            current, started = self.board[0], self.board[1]
             if current == self.board[0]:
                 return (None, None) if current == NOTHING else (current, started)
 
@@ -667,11 +673,11 @@ class Batch:
             magic, size = struct.unpack("=8sI", parts.take(12))
             head = json.loads(parts.take(padded(12 + size, 8) - 12)[:size])
             self.setup = parts.take(head["setup_size"])
-            whole = parts.left == head["run_size"]
+)py",
+R"py(            whole = parts.left == head["run_size"]
             self.request = parts.take(head["worker_id_at"])
             self.program, self.digest = head["program"], head["digest"]
-)py",
-R"py(            self.timeout, self.ids, self.places = head["timeout_ns"], head["images"], head["places"]
+            self.timeout, self.ids, self.places = head["timeout_ns"], head["images"], head["places"]
             self.environment, self.is_watched, foreign = head["environment"], head["watched"], head["foreign"]
             self.worker_id = struct.unpack("=i", parts.take(4))[0]
             self.rest = parts.rest()  # large: as it came
@@ -946,10 +952,10 @@ def array_of(value):
 
 
 def block_of(value):
-    """A blob that a program reads as a `chunk`; of a value that is none, one that says why."""
-    if type(value) in OWN:  # also where there is no numpy
 )py",
-R"py(        dtype, form = OWN[type(value)]
+R"py(    """A blob that a program reads as a `chunk`; of a value that is none, one that says why."""
+    if type(value) in OWN:  # also where there is no numpy
+        dtype, form = OWN[type(value)]
         if dtype == b"<i8" and value >= 2**63:
             dtype, form = b"<u8", "=Q"
         try:
@@ -1241,12 +1247,12 @@ class Function:
         self.__name__ = self.__qualname__ = facts["name"]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(p["name"], kind, annotation=type_text(p)) for p in facts["parameters"]]
-        self.__signature__ = inspect.Signature(parameters, return_annotation=type_text(facts["result"]))
+)py",
+R"py(        self.__signature__ = inspect.Signature(parameters, return_annotation=type_text(facts["result"]))
 
     def __repr__(self):
         parameters = ("%s: %s" % (p["name"], type_text(p)) for p in self.facts["parameters"])
-)py",
-R"py(        return "<C++ function %s(%s) -> %s>" % (self.__name__, ", ".join(parameters), type_text(self.facts["result"]))
+        return "<C++ function %s(%s) -> %s>" % (self.__name__, ", ".join(parameters), type_text(self.facts["result"]))
 
     def __reduce__(self):
         return Function, (self.facts,)

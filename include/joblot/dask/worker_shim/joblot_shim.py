@@ -148,11 +148,17 @@ class Source(SchedulerPlugin):
 class Program(WorkerPlugin):
     """Puts the user's executable into the worker's own folder."""
 
+    failed = False
+
     def __init__(self, name, digest, data):
         self.name, self.digest, self.data = name, digest, data
 
     async def setup(self, worker):
-        await offload(self.store, os.path.join(worker.local_directory, self.name))
+        try:
+            await offload(self.store, os.path.join(worker.local_directory, self.name))
+        except OSError:
+            self.failed = True
+            raise
         self.data = None
 
     def store(self, path):
@@ -175,10 +181,10 @@ class Ready(WorkerPlugin):
 
     async def setup(self, worker):
         path = os.path.join(worker.local_directory, self.name)
-        for _ in range(600):
+        for _ in range(12000):  # ten minutes: it may be large, come by a slow net, and be on its way only
             if os.path.exists(path):
                 return
-            if self.plugin not in worker.plugins:
+            if getattr(worker.plugins.get(self.plugin), "failed", False):
                 break
             await asyncio.sleep(0.05)
         raise RuntimeError("joblot: %s did not come" % path)
