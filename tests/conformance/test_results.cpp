@@ -268,7 +268,7 @@ TEST_CASE("the tuple form does not consume tasks that are kept", "[results][tupl
 TEST_CASE("a million tasks", "[results][large]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = GENERATE(1, 2, 4);
-    constexpr int n = 1'000'000;
+    constexpr int n = support::rounds(1'000'000);
     const auto results = run(n_jobs, n, [](int x) { return x ^ 0x55; });
     REQUIRE(results.size() == n);
     int wrong = 0;

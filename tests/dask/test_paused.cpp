@@ -59,7 +59,7 @@ void resume(dask_cluster& cluster, const std::string& worker) {
 } // namespace
 
 TEST_CASE("a call on a cluster whose workers are all paused for good is an error that names them",
-          "[datasets][paused]") {
+          "[paused]") {
     dask_cluster cluster(1, {.memory_limit = "400MB"});
     const std::string worker = pause(cluster);
     const auto call = [&] { return Parallel({.backend = impatient(cluster)})(delayed(right)(1), delayed(right)(2)); };
@@ -74,7 +74,7 @@ TEST_CASE("a call on a cluster whose workers are all paused for good is an error
     CHECK(call() == std::tuple(2, 3));
 }
 
-TEST_CASE("a paused worker that still runs a task is waited for", "[datasets][paused]") {
+TEST_CASE("a paused worker that still runs a task is waited for", "[paused]") {
     dask_cluster cluster(1, {.memory_limit = "400MB"});
     const support::scratch_dir dir;
     auto call = std::async(std::launch::async, [&] {
@@ -90,7 +90,7 @@ TEST_CASE("a paused worker that still runs a task is waited for", "[datasets][pa
     CHECK(call.get() == std::vector{0, 1, 2});
 }
 
-TEST_CASE("what waits on a paused worker is run by another one", "[datasets][paused]") {
+TEST_CASE("what waits on a paused worker is run by another one", "[paused]") {
     dask_cluster cluster(2, {.memory_limit = "400MB"});
     const support::scratch_dir dir;
     auto call = std::async(std::launch::async, [&] {
@@ -111,7 +111,7 @@ TEST_CASE("what waits on a paused worker is run by another one", "[datasets][pau
     CHECK(call.get() == std::vector{0, 1, 2, 3});
 }
 
-TEST_CASE("a chunk larger than the memory of its worker: its sum, or why there is none", "[datasets][paused]") {
+TEST_CASE("a chunk larger than the memory of its worker: its sum, or why there is none", "[paused]") {
     dask_cluster cluster(1, {.memory_limit = "300MB"});
     {
         const published array(cluster, "large", "client.scatter([numpy.arange(40_000_000.)])");

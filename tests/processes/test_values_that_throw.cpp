@@ -94,6 +94,15 @@ std::string message_of(when fails) {
     return fails == when::saved ? "saving failed" : fails == when::loaded ? "loading failed" : "making failed";
 }
 
+/// Whether the worker that there was before a call over `make(i)` is there after it. A call that ends by throwing ends
+/// workers, too, that are at something else.
+template <class Make>
+bool costs_no_worker(Make make) {
+    const pid_t worker = support::some_worker();
+    Parallel(support::big_batches()).outcomes(views::iota(0, support::tasks_in_call) | views::transform(make));
+    return !support::is_gone(worker);
+}
+
 /// A call whose results are of a class: as `check_isolated`, for outcomes.
 void check_results(const joblot::options& options, when fails) {
     const Parallel parallel(options);
@@ -119,17 +128,14 @@ void check_results(const joblot::options& options, when fails) {
 
 TEST_CASE("what is no std::exception arrives with the name of its type", "[errors]") {
     const auto function = GENERATE(0, 1);
-    const pid_t worker = support::some_worker();
-    support::check_isolated<joblot::remote_error>(
-        support::big_batches(),
-        [&](int i) { return delayed(function == 0 ? throws_a_struct : throws_a_number, "ill-fated")(i); },
-        [&](const joblot::remote_error& e) {
-            CHECK(e.type_name().find(function == 0 ? "odd_thing" : "long double") != std::string::npos);
-            CHECK(e.text().empty());
-            CHECK(e.worker().starts_with("process "));
-            CHECK(std::string(e.what()).find(e.type_name()) != std::string::npos);
-        });
-    CHECK_FALSE(support::is_gone(worker)); // an exception costs no worker
+    const auto make = [&](int i) { return delayed(function == 0 ? throws_a_struct : throws_a_number, "ill-fated")(i); };
+    support::check_isolated<joblot::remote_error>(support::big_batches(), make, [&](const joblot::remote_error& e) {
+        CHECK(e.type_name().find(function == 0 ? "odd_thing" : "long double") != std::string::npos);
+        CHECK(e.text().empty());
+        CHECK(e.worker().starts_with("process "));
+        CHECK(std::string(e.what()).find(e.type_name()) != std::string::npos);
+    });
+    CHECK(costs_no_worker(make));
 }
 
 TEST_CASE("an exception of an unknown class arrives with its name and text", "[errors]") {
@@ -150,12 +156,10 @@ TEST_CASE("an argument that throws while it is written fails its task", "[errors
 
 TEST_CASE("an argument that throws while it is read fails its task", "[errors][codec]") {
     const when fails = GENERATE(when::loaded, when::made);
-    const pid_t worker = support::some_worker();
+    const auto make = [&](int i) { return delayed(takes_touchy, "ill-fated")(touchy(i, for_task(i, fails))); };
     support::check_isolated<std::domain_error>(
-        support::big_batches(),
-        [&](int i) { return delayed(takes_touchy, "ill-fated")(touchy(i, for_task(i, fails))); },
-        [&](const std::domain_error& e) { CHECK(e.what() == message_of(fails)); });
-    CHECK_FALSE(support::is_gone(worker));
+        support::big_batches(), make, [&](const std::domain_error& e) { CHECK(e.what() == message_of(fails)); });
+    CHECK(costs_no_worker(make));
 }
 
 TEST_CASE("a result that throws while it is written or read fails its task", "[errors][codec]") {
