@@ -58,8 +58,7 @@ void resume(dask_cluster& cluster, const std::string& worker) {
 
 } // namespace
 
-TEST_CASE("a call on a cluster whose workers are all paused for good is an error that names them",
-          "[paused]") {
+TEST_CASE("a call on a cluster whose workers are all paused for good is an error that names them", "[paused]") {
     dask_cluster cluster(1, {.memory_limit = "400MB"});
     const std::string worker = pause(cluster);
     const auto call = [&] { return Parallel({.backend = impatient(cluster)})(delayed(right)(1), delayed(right)(2)); };
