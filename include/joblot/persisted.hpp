@@ -90,9 +90,9 @@ private:
 /// worker, elsewhere in this process. Pass it to later tasks with `std::cref(handle)`: a function that takes a
 /// `const T&`, or a `std::span` of a container's numbers, gets the value, which does not pass through this process.
 ///
-/// Can be moved, not copied; the value is freed with it, and with those that were made of it. On a cluster, whatever
-/// needs the value again after a worker was lost computes it again, as long as what its task needed is there; broadcast
-/// values are brought there again. All const members are thread-safe.
+/// Can be moved, not copied; the value is freed with it. On a cluster, whatever needs the value again after a worker
+/// was lost computes it again, as long as what its task needed is there or can be computed; broadcast values are brought
+/// there again. All const members are thread-safe.
 template <class T>
 class persisted {
 public:

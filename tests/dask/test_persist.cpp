@@ -5,6 +5,7 @@
 #include "failure.hpp"
 #include "published.hpp"
 
+#include <algorithm>
 #include <array>
 #include <complex>
 #include <cstddef>
@@ -38,6 +39,12 @@ std::vector<double> ramp(int n) {
 double sum_of_kept(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 std::vector<double> half_of(const std::vector<double>& values) {
     return {values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2)};
+}
+
+/// How many keys have a value on the cluster.
+long count_in_memory(dask_cluster& cluster) {
+    const joblot::dask::engine::json tasks = cluster.tasks();
+    return std::count_if(tasks.begin(), tasks.end(), [](const auto& task) { return task.at("state") == "memory"; });
 }
 
 /// A dataset of ours, as long as this lives.
@@ -133,6 +140,7 @@ TEST_CASE("results are read by later tasks without coming to the client, and the
         const auto halves =
             p.persist(ramps | views::transform([](const auto& r) { return delayed(half_of)(std::cref(r)); }));
         ramps.clear(); // Dask keeps how they are made, as the halves may be needed again; not their values
+        CHECK(support::eventually([&] { return count_in_memory(cluster) == 6; }));
         const auto sums =
             p(halves | views::transform([](const auto& h) { return delayed(sum_of_kept)(std::cref(h)); }));
         CHECK(sums[4] == 50'001.0 * 50'002 / 2);

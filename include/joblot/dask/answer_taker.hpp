@@ -60,7 +60,7 @@ public:
     void take_kept(flight& f, const task_options& options, const std::shared_ptr<session>& cluster, worker& seat) {
         const std::string label = job_.task_label(f.batch.of(), f.batch.sent().begin);
         const auto holder = std::make_shared<const held_keys>(cluster, "the persisted result of \"" + label + '"',
-                                                              f.take_recipe(options));
+                                                              f.take_recipe(cluster, options));
         const auto place = std::make_shared<detail::segment>(detail::fresh_image_id(), holder->keys()[0].dump(), holder,
                                                              job_.settings().keeps_messages);
         detail::outgoing message; // what a worker would say of it

@@ -41,9 +41,15 @@ struct flight {
     std::chrono::steady_clock::duration transport{}; // to write it and to bring it to the cluster
 
     /// How its result was made, which stays on the cluster.
-    [[nodiscard]] held_keys::recipe take_recipe(const task_options& options) {
-        payload_key.clear(); // it goes with the result
-        return {*std::exchange(keeps, {}), options, images};
+    [[nodiscard]] std::shared_ptr<const recipe> take_recipe(std::shared_ptr<session> cluster, task_options options) {
+        payload_key.clear(); // it goes with the recipe
+        std::vector<recipe::argument> arguments;
+        for (const auto& image : images) {
+            const bool is_broadcast = image->key().empty();
+            arguments.push_back({is_broadcast ? image : nullptr, is_broadcast ? nullptr : held_by(*image).made()});
+        }
+        return std::make_shared<const recipe>(std::move(cluster), *std::exchange(keeps, {}), std::move(options),
+                                              std::move(arguments));
     }
     /// It was lost without a task's fault. @throws backend_error where that has happened too often.
     void count_loss() {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSL-1.0
+// How a result that stays on a cluster was made, so that it can be made again.
+#pragma once
+
+#include <joblot/dask/images.hpp>
+#include <joblot/dask/requests.hpp>
+#include <joblot/dask/session.hpp>
+#include <joblot/dask/session_types.hpp>
+#include <joblot/dask/worker_shim.hpp>
+#include <joblot/error.hpp>
+#include <joblot/wire/segment.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace joblot::dask::engine {
+
+/// A task whose result stays on a cluster. Results that were made of it keep this, so that they can be made again, but
+/// not its value. All members are thread-safe.
+class recipe : public std::enable_shared_from_this<recipe> {
+public:
+    /// What one of `task_submission::image_keys` names. Both null: data of Python's, which Dask knows how to make.
+    struct argument {
+        std::shared_ptr<detail::segment> broadcast;
+        std::shared_ptr<const recipe> result;
+    };
+
+    /// For a task that was done, and ended as `kept`. @param task Its `payload_key` is released at the end.
+    recipe(std::shared_ptr<session> cluster, task_submission task, task_options options,
+           std::vector<argument> arguments)
+        : cluster_(std::move(cluster)), task_(std::move(task)), options_(std::move(options)),
+          arguments_(std::move(arguments)) {}
+    recipe(const recipe&) = delete;
+    recipe& operator=(const recipe&) = delete;
+    ~recipe() {
+        if (!task_.payload_key.empty()) quietly([&] { cluster_->release({task_.payload_key}); });
+        // Not one in the other: results may be made of results a hundred thousand times.
+        std::vector<argument> all = std::move(arguments_);
+        while (!all.empty()) {
+            const argument last = std::move(all.back());
+            all.pop_back();
+            if (last.result.use_count() != 1) continue;
+            auto& more = last.result->arguments_; // nobody else has it
+            std::move(more.begin(), more.end(), std::back_inserter(all));
+            more.clear();
+        }
+    }
+
+    [[nodiscard]] const std::string& key() const noexcept { return task_.key; }
+
+    /// Nobody wants the value any more, for itself.
+    void let_go() const noexcept {
+        wanted_ = false;
+        quietly([&] {
+            cluster_->cancel({key()}); // it may be under way again
+            cluster_->stop_desiring({key()});
+        });
+    }
+
+    /// Asks whether the cluster has the result, or is about to make it. Where it has forgotten it, as it does when data
+    /// was lost that it was made of, sends the task again, and what it needs. Blocks, but not until the result is
+    /// there. @return False: it is gone for good. @throws backend_error.
+    [[nodiscard]] bool make_sure() const {
+        const std::lock_guard lock(mutex_); // and then those of arguments, which were made before
+        if (!key_state(*cluster_, key()).is_null()) return true;
+        if (!task_.payload_key.empty() && key_state(*cluster_, task_.payload_key) != "memory") return false;
+        task_submission task = task_;
+        for (std::size_t i = 0; i != arguments_.size(); ++i) {
+            if (const auto& image = arguments_[i].broadcast) {
+                scattered_images::instance().check(*image, cluster_);
+                task.image_keys[i] = scattered_images::instance().key_of(*image, cluster_);
+            } else if (arguments_[i].result ? !arguments_[i].result->make_sure()
+                                            : key_state(*cluster_, task.image_keys[i]).is_null()) {
+                return false;
+            }
+        }
+        cluster_->stop_desiring({key()}); // its end as `kept` is a new wish
+        const auto again = std::make_shared<remade>(shared_from_this());
+        cluster_->submit(std::move(task), options_, again, {std::string(worker_shim_module), "run_kept"});
+        while (!again->ended && key_state(*cluster_, key()).is_null())
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        return true; // what needs the result is told how that ends
+    }
+
+private:
+    /// Is told when the result is there again.
+    struct remade final : task_listener {
+        explicit remade(std::shared_ptr<const recipe> r) : of(std::move(r)) {}
+        void task_ended(task_end end) noexcept override {
+            if (end.how == task_end::kind::kept && !of->wanted_)
+                quietly([&] { of->cluster_->stop_desiring({of->key()}); });
+            ended = true;
+        }
+        const std::shared_ptr<const recipe> of;
+        std::atomic<bool> ended = false;
+    };
+
+    template <class F>
+    static void quietly(F f) noexcept {
+        try {
+            f();
+        } catch (const backend_error&) { // the connection is gone, and what it wanted with it
+        }
+    }
+
+    const std::shared_ptr<session> cluster_;
+    const task_submission task_;
+    const task_options options_;
+    mutable std::vector<argument> arguments_; // changed in destructors alone
+    mutable std::atomic<bool> wanted_ = true; // written by who lets go, read by the session's thread
+    mutable std::mutex mutex_;                // one thread makes it again
+};
+
+} // namespace joblot::dask::engine
