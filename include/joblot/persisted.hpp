@@ -91,8 +91,8 @@ private:
 /// `const T&`, or a `std::span` of a container's numbers, gets the value, which does not pass through this process.
 ///
 /// Can be moved, not copied; the value is freed with it. On a cluster, whatever needs the value again after a worker
-/// was lost computes it again, as long as what its task needed is there or can be computed; broadcast values are brought
-/// there again. All const members are thread-safe.
+/// was lost computes it again, as long as what its task needed is there or can be computed; broadcast values are
+/// brought there again. All const members are thread-safe.
 template <class T>
 class persisted {
 public:
