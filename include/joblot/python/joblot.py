@@ -147,7 +147,8 @@ def deploy(client, catalogue, module):
             answers = client.sync(client.scheduler.broadcast, msg=message)
         for worker, answer in answers.items():
             if answer.get("status") != "OK":
-                raise RuntimeError("worker %s does not take %s; its log says why" % (worker, catalogue["path"]))
+                why = answer.get("exception_text", "its log says why")
+                raise RuntimeError("worker %s does not take %s: %s" % (worker, catalogue["path"], why))
         done[client].add(name)
 
 
