@@ -27,7 +27,8 @@ std::vector<support::backend_case> dask_alone() {
              .can_kill = true,
              .pooled = false,
              .closures = false,
-             .costly = true}};
+             .costly = true,
+             .most_tasks = 200}};
 }
 
 [[maybe_unused]] const bool chosen = [] {
