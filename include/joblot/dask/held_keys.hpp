@@ -30,14 +30,10 @@ public:
     held_keys(std::shared_ptr<session> cluster, std::string name, std::shared_ptr<const recipe> made)
         : cluster_(std::move(cluster)), name_(std::move(name)), keys_(1, json(made->key())), made_(std::move(made)) {}
     ~held_keys() override {
-        if (made_) {
+        if (made_)
             made_->let_go();
-            return;
-        }
-        try {
-            cluster_->stop_desiring(keys_);
-        } catch (const backend_error&) { // its connection is gone, and what it wanted with it
-        }
+        else
+            unless_over([this] { cluster_->stop_desiring(keys_); });
     }
 
     /// What they are, for errors: "dataset "X"".

@@ -86,10 +86,7 @@ private:
         for (const auto& e : places) {
             const std::shared_ptr<session> cluster = e->cluster.lock();
             if (!cluster || e->key.empty()) continue;
-            try {
-                cluster->release({e->key});
-            } catch (const backend_error&) { // its connection is gone, and the data with it
-            }
+            unless_over([&] { cluster->release({e->key}); });
         }
     }
 

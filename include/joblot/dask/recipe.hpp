@@ -7,7 +7,6 @@
 #include <joblot/dask/session.hpp>
 #include <joblot/dask/session_types.hpp>
 #include <joblot/dask/worker_shim.hpp>
-#include <joblot/error.hpp>
 #include <joblot/wire/segment.hpp>
 
 #include <algorithm>
@@ -42,7 +41,7 @@ public:
     recipe(const recipe&) = delete;
     recipe& operator=(const recipe&) = delete;
     ~recipe() {
-        if (!task_.payload_key.empty()) quietly([&] { cluster_->release({task_.payload_key}); });
+        if (!task_.payload_key.empty()) unless_over([&] { cluster_->release({task_.payload_key}); });
         // Not one in the other: results may be made of results a hundred thousand times.
         std::vector<argument> all = std::move(arguments_);
         while (!all.empty()) {
@@ -60,7 +59,7 @@ public:
     /// Nobody wants the value any more, for itself.
     void let_go() const noexcept {
         wanted_ = false;
-        quietly([&] {
+        unless_over([&] {
             cluster_->cancel({key()}); // it may be under way again
             cluster_->stop_desiring({key()});
         });
@@ -97,20 +96,12 @@ private:
         explicit remade(std::shared_ptr<const recipe> r) : of(std::move(r)) {}
         void task_ended(task_end end) noexcept override {
             if (end.how == task_end::kind::kept && !of->wanted_)
-                quietly([&] { of->cluster_->stop_desiring({of->key()}); });
+                unless_over([&] { of->cluster_->stop_desiring({of->key()}); });
             ended = true;
         }
         const std::shared_ptr<const recipe> of;
         std::atomic<bool> ended = false;
     };
-
-    template <class F>
-    static void quietly(F f) noexcept {
-        try {
-            f();
-        } catch (const backend_error&) { // the connection is gone, and what it wanted with it
-        }
-    }
 
     const std::shared_ptr<session> cluster_;
     const task_submission task_;

@@ -289,6 +289,15 @@ inline const address& session::scheduler() const noexcept { return core_->schedu
 inline bool session::alive() const noexcept { return owner_ == ::getpid() && core_->alive(); }
 inline std::string session::why_lost() const { return core().why_lost(); }
 
+/// Does `f()`, which lets go of something on a cluster: where the session is over, that went with it.
+template <class F>
+void unless_over(F f) {
+    try {
+        f();
+    } catch (const backend_error&) {
+    }
+}
+
 /// What the scheduler says of a key, like "memory"; null where it knows no such key. Blocks. @throws backend_error.
 inline json key_state(session& cluster, const json& key) {
     const json states = cluster.call(requests::task_status(std::vector<json>(1, key)));
