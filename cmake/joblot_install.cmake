@@ -1,15 +1,28 @@
 # Install rules: headers, the CMake package (find_package(joblot)), joblot.pc and joblot-dask.pc. Nothing depends on the
-# architecture, so all go below share/, and find the headers relative to themselves: an installed tree may be moved.
+# architecture, so all go below share/, and find the headers relative to themselves: an installed tree may be moved. With
+# JOBLOT_COMPILED there are libraries, which the package's component `compiled` links, and the package is of their
+# architecture and lies beside them.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(joblot_package_dir "${CMAKE_INSTALL_DATADIR}/cmake/joblot")
+set(joblot_architecture ARCH_INDEPENDENT)
+if(JOBLOT_COMPILED)
+    set(joblot_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/joblot")
+    set(joblot_architecture "")
+endif()
 set(joblot_pkgconfig_dir "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 
 install(TARGETS joblot EXPORT joblot-targets FILE_SET HEADERS)
 install(FILES "${PROJECT_SOURCE_DIR}/include/joblot/python/joblot.py"
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/joblot/python")
 install(EXPORT joblot-targets NAMESPACE joblot:: DESTINATION "${joblot_package_dir}")
+if(JOBLOT_COMPILED) # a file for each, as only who wants the cluster has what its library needs
+    foreach(library IN LISTS joblot_libraries)
+        install(TARGETS ${library} EXPORT ${library}-targets)
+        install(EXPORT ${library}-targets NAMESPACE joblot:: DESTINATION "${joblot_package_dir}")
+    endforeach()
+endif()
 
 configure_package_config_file(
     "${CMAKE_CURRENT_LIST_DIR}/joblot-config.cmake.in" "${PROJECT_BINARY_DIR}/joblot-config.cmake"
@@ -18,12 +31,16 @@ configure_package_config_file(
 )
 # Before 1.0 a minor version may change the interface.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/joblot-config-version.cmake"
-    COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT
+    COMPATIBILITY SameMinorVersion ${joblot_architecture}
 )
 install(
     FILES "${PROJECT_BINARY_DIR}/joblot-config.cmake" "${PROJECT_BINARY_DIR}/joblot-config-version.cmake"
         # The component dask finds its packages when it is asked for: what this machine has does not matter.
         "${CMAKE_CURRENT_LIST_DIR}/joblot_dask_packages.cmake"
+        # The component compiled: where it was not installed, it says so.
+        "${CMAKE_CURRENT_LIST_DIR}/joblot_compiled_component.cmake"
+        # The component module is compiled by who uses it.
+        "${CMAKE_CURRENT_LIST_DIR}/joblot_module.cmake" "${PROJECT_SOURCE_DIR}/modules/joblot.cppm"
     DESTINATION "${joblot_package_dir}"
 )
 

@@ -27,6 +27,10 @@ using joblot::delayed, joblot::Parallel;
 namespace fs = std::filesystem;
 namespace views = std::views;
 
+/// Two numbers, and no pointer among them: worker processes may send it as it is.
+template <>
+struct joblot::travel<posix_cksum> : joblot::travels_as_bytes {};
+
 class input_file {
 public:
     explicit input_file(const std::string& path) : path_(path) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Ten tasks of 0.1 s on a Dask cluster: one that it starts on this machine, or the one at the address that it is given.
 #include <joblot/dask.hpp>
+#include <joblot/dask/engine.hpp>
 #include <joblot/joblot.hpp>
 
 #include <chrono>

@@ -13,8 +13,8 @@ say() { printf '\n=== %s\n' "$*"; }
 exec 3>&1
 show() { printf '\n$ %s\n' "$*" >&3; "$@"; }
 
-say "Setting up: a compiler, CMake, libpng, and the headers of cereal"
-scripts/debian_packages.sh g++ cmake ninja-build libpng-dev libcereal-dev
+say "Setting up: a compiler, CMake and libpng"
+scripts/debian_packages.sh g++ cmake ninja-build libpng-dev
 say "Setting up for the cluster: Boost's headers, nlohmann_json, OpenSSL, Eigen, and Python's venv"
 scripts/debian_packages.sh libboost1.81-dev nlohmann-json3-dev libssl-dev libeigen3-dev python3 python3-venv ||
     echo "Not installed (Debian's libboost-dev, which is 1.74, excludes them): going on without the cluster." >&2

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -54,7 +53,7 @@ answer find_nearest(std::span<const double> table, double wanted) {
     return best;
 }
 
-/// What the kernel says about the memory of a process, in MB.
+/// What the kernel says about the memory of a process, in MB; 0 of a process that has ended.
 struct memory_use {
     double resident = 0, proportional = 0, shared = 0; ///< shared: the part of `proportional` that is shared memory
 };
@@ -70,7 +69,6 @@ memory_use memory_of(pid_t process) {
         if (word == "Pss:" && file >> kib) use.proportional = kib * 1024 / 1e6;
         if (word == "Pss_Shmem:" && file >> kib) use.shared = kib * 1024 / 1e6;
     }
-    if (use.resident == 0) throw std::runtime_error(path + " says nothing: no Linux, or one before 5.4?");
     return use;
 }
 
@@ -81,19 +79,24 @@ void print_row(const std::string& who, const memory_use& use) {
 
 /// Prints the memory of this process and of the workers.
 void report_memory(const std::set<pid_t>& workers, double table_size) {
+    const memory_use own = memory_of(::getpid());
+    if (own.resident == 0)
+        throw std::runtime_error("/proc/self/smaps_rollup says nothing: no Linux, or one before 5.4?");
     std::cout << "process           resident  proportional  of it shared memory  (MB)\n";
-    print_row("this one", memory_of(::getpid()));
+    print_row("this one", own);
     double shared = 0;
+    int running = 0;
     for (const pid_t worker : workers) {
         const memory_use use = memory_of(worker);
+        if (use.resident == 0) continue; // ended meanwhile: a cluster's worker ends a process that has nothing to do
         shared += use.shared;
+        ++running;
         print_row("worker " + std::to_string(worker), use);
     }
     if (workers.empty())
         std::cout << "no other process: the tasks read the table where it was made\n";
     else
-        std::cout << workers.size() << " workers share " << shared << " MB: " << shared / table_size
-                  << " times the table\n";
+        std::cout << running << " workers share " << shared << " MB: " << shared / table_size << " times the table\n";
 }
 
 int main(int argc, char** argv) {
@@ -118,8 +121,6 @@ int main(int argc, char** argv) {
             std::cout << "query " << i << ": entry " << answers[i].nearest << " of " << entries << '\n';
             if (answers[i].process != ::getpid()) workers.insert(answers[i].process);
         }
-        // a cluster's worker may have ended a process that had nothing to do
-        std::erase_if(workers, [](pid_t p) { return !std::filesystem::exists("/proc/" + std::to_string(p)); });
         report_memory(workers, megabytes);
     });
 }

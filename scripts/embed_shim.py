@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Writes include/joblot/dask/worker_shim.hpp from what runs on Dask workers, as one module.
+"""Writes include/joblot/dask/generated/worker_shim.hpp from what runs on Dask workers, as one module.
 
-    scripts/embed_shim.py            # after each change in worker_shim/
+    scripts/embed_shim.py            # after each change in include/joblot/python/worker_shim/
     scripts/embed_shim.py --check    # fails where the header is not what would be written
 """
 
 import hashlib
 import pathlib
 import re
-import sys
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "include/joblot/dask"
+from generated import write_or_check
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("joblot_shim.py", "joblot_datasets.py", "joblot_functions.py")
 IMPORT = re.compile(r"(from|import) joblot_(shim|datasets)\b")
 LONGEST = 12000  # bytes of a literal; compilers may refuse more than 16 KiB
 
 HEADER = """// SPDX-License-Identifier: BSL-1.0
-// Written by scripts/embed_shim.py from worker_shim/*.py: change those.
+// Written by scripts/embed_shim.py from python/worker_shim/*.py: change those.
 #pragma once
 
 #include <string>
@@ -62,22 +63,12 @@ def header_for(source):
 
 def one_module():
     """The files after one another; what the later ones import of the first one is there already."""
-    first, *others = [(FOLDER / "worker_shim" / name).read_text() for name in FILES]
+    first, *others = [(ROOT / "include/joblot/python/worker_shim" / name).read_text() for name in FILES]
     for text in others:
         lines = [line for line in text.splitlines(keepends=True) if not IMPORT.match(line)]
         first += "\n\n" + "".join(lines)
     return first.replace("joblot_shim.block_for = ", "block_for = ")  # its own, once they are one module
 
 
-def main():
-    source = one_module()
-    target = FOLDER / "worker_shim.hpp"
-    header = header_for(source)
-    if "--check" not in sys.argv:
-        target.write_text(header)
-    elif target.read_text() != header:
-        sys.exit(f"{target} is not what scripts/embed_shim.py writes")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(ROOT / "include/joblot/dask/generated/worker_shim.hpp", header_for(one_module()))

@@ -6,18 +6,24 @@ import sys
 import xml.etree.ElementTree as tree
 
 
+def verdict(case):
+    """"passed", "failed" or "skipped", of a test in a report."""
+    if case.get("status") == "run":
+        return "passed"
+    skipped = case.find("skipped")
+    if case.get("status") == "notrun" and skipped is not None and "SKIP_" in skipped.get("message", ""):
+        return "skipped"
+    return "failed"
+
+
 def counts(report):
-    passed = failed = 0
+    found = {"passed": 0, "failed": 0, "skipped": 0}
     for case in tree.parse(report).getroot().iter("testcase"):
-        status = case.get("status")
-        skipped = case.find("skipped")
-        if status == "run":
-            passed += 1
-        elif status == "notrun" and skipped is not None and "SKIP_" in skipped.get("message", ""):
+        how = verdict(case)
+        found[how] += 1
+        if how == "skipped":
             print(f"skipped: {case.get('name')}", file=sys.stderr)
-        else:
-            failed += 1
-    return passed, failed
+    return found["passed"], found["failed"]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 #   tests/run.sh STAGE...        some stages, in the given order (each builds what it needs)
 #   tests/run.sh --list          the stages
 #
-# All stages run, whatever fails. Exit status 1 if anything did; the last line is "N passed, N failed".
+# All stages run, whatever fails. Exit status 1 if anything did; at the end stands what took longest and what failed, the
+# last line is "N passed, N failed".
 # Everything is built below build/ (JOBLOT_JOBS=n: with n processes, default all CPUs).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ all_stages=(setup format layers gcc clang dask asan tsan compile_fail consumers 
 jobs=${JOBLOT_JOBS:-$(nproc)}
 logs=$PWD/build/test-logs
 venv=$PWD/build/venv
-passed=0 failed=0 table=()
+passed=0 failed=0 table=() failures=()
 
 # What a stage found; run_stage adds it up.
 stage_passed=0 stage_failed=0
@@ -27,6 +28,7 @@ check() {
         stage_passed=$((stage_passed + 1))
     else
         echo "FAILED: $name" >&2
+        failures+=("FAILED: $stage: $name")
         stage_failed=$((stage_failed + 1))
         return 1
     fi
@@ -52,6 +54,7 @@ build() {
     echo "building $preset ..."
     cmake --build --preset "$preset" --parallel "$jobs" -- -k 0 >"$logs/$preset.build.log" 2>&1 && return 0
     grep -E '(error|warning|FAILED):' -A 12 "$logs/$preset.build.log" | head -n 150 >&2
+    failures+=("$(grep -E 'error:|FAILED:|undefined reference' -A 4 "$logs/$preset.build.log" | cut -c -200 | head -n 40)")
     echo "the whole log is $logs/$preset.build.log" >&2
     return 1
 }
@@ -81,11 +84,14 @@ build_and_test() {
 # joblib is Python's original; its progress lines are compared with ours.
 stage_setup() {
     check packages scripts/debian_packages.sh g++ cmake ninja-build git python3 python3-venv pkg-config ccache \
-        clang-19 clang-format-19 libclang-rt-19-dev llvm-19 libtbb-dev libpng-dev libcereal-dev libcatch2-dev/backports \
-        libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium libeigen3-dev || return
+        clang-19 clang-tools-19 clang-format-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev llvm-19 libtbb-dev libpng-dev \
+        libcereal-dev libcatch2-dev/backports libboost1.81-dev nlohmann-json3-dev libssl-dev openssl iproute2 chromium \
+        libeigen3-dev libfmt-dev libx11-dev libncurses-dev libglib2.0-dev python3-dev libomp-19-dev valgrind || return
     [ -x "$venv/bin/pip" ] || check "Python environment" python3 -m venv "$venv" || return
     "$venv/bin/python" -c 'import joblib' 2>/dev/null || check "joblib from PyPI" install_joblib
     "$venv/bin/python" -c 'import joblib; print("joblib", joblib.__version__)'
+    [ -x "$venv/bin/cmake" ] || # for the module: Debian's is too old
+        check "CMake from PyPI" "$venv/bin/pip" install --quiet --disable-pip-version-check 'cmake>=3.28'
 }
 
 install_joblib() {
@@ -98,6 +104,8 @@ stage_format() { check format scripts/check_format.sh; }
 stage_layers() {
     check "include graph" python3 tests/support/include_graph.py include
     check "test of the include graph check" python3 tests/support/include_graph_test.py
+    check "macros of others" python3 tests/support/macros_of_others.py include tests/neighbours/macros_of_others.hpp
+    check "test of the check of macros" python3 tests/support/macros_of_others_test.py
 }
 
 own_stage='compile_fail|consumer|docs|dask' # ctest labels that have a stage of their own
@@ -129,7 +137,7 @@ stage_compile_fail() {
 # Of the second compiler what compiles most; how a project finds joblot is the same for both.
 stage_consumers() {
     tests_that_build dev -L consumer
-    tests_that_build clang -R '^consumer\.(two_tu|dask)$'
+    tests_that_build clang -R '^consumer\.(two_tu|dask|module)$'
 }
 # With one: both compile the same constructs in tests and examples.
 stage_docs() { tests_that_build dev -L docs; }
@@ -148,7 +156,7 @@ run_stage() {
 
 case ${1-} in
 --list) echo "${all_stages[@]}"; exit 0 ;;
--*) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+-*) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 stages=("${@:-}")
 [ $# -gt 0 ] || stages=("${all_stages[@]}")
@@ -157,12 +165,16 @@ for stage in "${stages[@]}"; do
 done
 
 mkdir -p "$logs"
+rm -f "$logs"/*.xml
+started=$(date +%s)
 for stage in "${stages[@]}"; do
     python=python3
     [ ! -x "$venv/bin/python" ] || python=$venv/bin/python
     run_stage "$stage"
 done
 
+python3 scripts/test_report.py "$logs" build "$started"
+[ ${#failures[@]} = 0 ] || printf '\n%s\n' "${failures[@]}"
 printf '\n%-14s %7s %7s %8s\n' stage passed failed seconds
 printf '%s\n' "${table[@]}"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

@@ -2,8 +2,10 @@
 // The cluster benchmarks with joblot: the calls as a user writes them. bench/run_dask.py runs it against peer.py, which
 // has the same cases. Prints a line for each repetition: seconds, and the CPU seconds of the scheduler meanwhile.
 #include "../processes/command_line.hpp"
+#include "tls.hpp"
 
 #include <joblot/dask.hpp>
+#include <joblot/dask/engine.hpp>
 #include <joblot/joblot.hpp>
 
 #include <chrono>
@@ -114,6 +116,8 @@ void run(const parameters& p) {
         argument(p);
     else if (p.kind == "result")
         result(p);
+    else if (p.kind == "tls") // on clusters of its own
+        bench::compare_tls(p.reps);
     else
         throw std::invalid_argument("unknown case '" + p.kind + "'");
 }

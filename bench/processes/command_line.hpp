@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -93,10 +94,13 @@ double time_of(Body body) {
     return seconds_since(start);
 }
 
-inline double median(std::vector<double> values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
+/// The value that a share `q` of the others is below.
+inline double quantile(std::vector<double> values, double q) {
+    const auto place = static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+    const auto at = values.begin() + place;
+    std::nth_element(values.begin(), at, values.end());
+    return *at;
 }
+inline double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
 
 } // namespace bench

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
-// Finds or starts the Dask cluster that an example was asked to use.
+// Finds or starts the Dask cluster that an example was asked to use. The one file of the examples with the engine that
+// runs clusters.
 #include "cluster.hpp"
 
 #include "cli.hpp"
 
 #ifdef JOBLOT_EXAMPLES_DASK
 #include <joblot/dask.hpp>
+#include <joblot/dask/engine.hpp>
 #endif
 
 #include <cstdlib>

@@ -2,6 +2,8 @@
 // `broadcast(value)`: a handle to one value that many tasks read, wherever they run.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <mutex>

@@ -2,6 +2,11 @@
 // How many CPUs this process may use: affinity mask, cgroup quota, and an override.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/system/privileges.hpp>
+#include <joblot/system/visibility.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -83,7 +88,7 @@ inline std::optional<int> cgroup_cpus(const std::string& root = {}) {
 
 /// A positive whole number from the environment. @throws std::invalid_argument naming variable and value otherwise.
 inline std::optional<int> positive_from_environment(const char* name) {
-    const char* text = std::getenv(name);
+    const char* text = trusted_variable(name);
     if (!text || !*text) return std::nullopt;
     char* end = nullptr;
     errno = 0;
@@ -110,7 +115,7 @@ inline int machine_cpus() {
 /// up), at least 1. `JOBLOT_CPU_COUNT` in the environment overrides both. Read at the first use and kept, as OpenMP
 /// and oneTBB do. Thread-safe.
 /// @throws std::invalid_argument if `JOBLOT_CPU_COUNT` is no positive number.
-[[nodiscard]] inline int cpu_count() {
+JOBLOT_ONE_PER_PROCESS [[nodiscard]] inline int cpu_count() {
     // No static's guard: a process may fork while another thread holds that. Whoever comes at the same time finds the
     // same number; relaxed, as nothing else comes with it.
     static constinit std::atomic<int> known{0};

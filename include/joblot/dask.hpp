@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// Everything for clusters: `joblot::dask::Client` and the backend `joblot::dask::backend`. The only header of joblot
-// that needs Boost.Asio and nlohmann_json; link the CMake target joblot::dask.
+// Everything for clusters: `joblot::dask::Client` and the backend `joblot::dask::backend`. What runs them is in
+// joblot/dask/engine.hpp, for the file that calls joblot::init; link the CMake target joblot::dask.
 #pragma once
+
+#include <joblot/requirements.hpp>
+
+#include <joblot/macros_off.hpp>
 
 #include <joblot/backend/dask.hpp>
 #include <joblot/dask/client.hpp>
 #include <joblot/dask/exported.hpp>
 #include <joblot/joblot.hpp>
+
+#include <joblot/macros_back.hpp>

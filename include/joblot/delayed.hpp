@@ -2,6 +2,8 @@
 // `delayed(f)(args...)`: a call that is made later, perhaps somewhere else.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <concepts>
 #include <functional>
 #include <memory>
@@ -124,12 +126,18 @@ public:
         requires std::copy_constructible<F>
     {
         check_arguments<std::decay_t<Args>...>();
-        return {function_, std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
+        if constexpr (can_be_stored<Args...>())
+            return {function_, std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
+        else
+            __builtin_unreachable();
     }
     template <class... Args>
     [[nodiscard]] constexpr task<F, std::decay_t<Args>...> operator()(Args&&... args) && {
         check_arguments<std::decay_t<Args>...>();
-        return {std::move(function_), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
+        if constexpr (can_be_stored<Args...>())
+            return {std::move(function_), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)};
+        else
+            __builtin_unreachable();
     }
 
 private:
@@ -137,7 +145,17 @@ private:
     static constexpr void check_arguments() {
         static_assert(detail::callable_with<F, Args...>,
                       "joblot: the function cannot be called with these arguments (they are passed as rvalues of their "
-                      "decayed types; use std::ref for a parameter that is a non-const reference)");
+                      "decayed types; use std::ref for a parameter that is a non-const reference, and give the object "
+                      "first to a pointer to member)");
+    }
+
+    // Says in one diagnostic what the tuple would say in many.
+    template <class... Args>
+    static constexpr bool can_be_stored() {
+        constexpr bool storable = (std::is_constructible_v<std::decay_t<Args>, Args> && ...);
+        static_assert(storable, "joblot: an argument can only be moved, and this one is not ours to move from; pass it "
+                                "with std::move, or as std::ref(argument)");
+        return storable;
     }
 
     [[no_unique_address]] F function_;
@@ -171,7 +189,21 @@ template <class F>
     return delayed_function<named>(named{std::forward<F>(f), std::make_shared<const std::string>(std::move(label))});
 }
 
+/// Says where the arguments belong.
+template <class F, class A, class... As>
+    requires(sizeof...(As) > 0 || !std::is_convertible_v<A, std::string>)
+[[nodiscard]] auto delayed(F&& f, A&& first, As&&... others) {
+    static_assert(std::is_void_v<A>, "joblot: arguments go into parentheses of their own: delayed(f)(1) instead of "
+                                     "delayed(f, 1); behind f stands nothing but a label: delayed(f, \"label\")");
+    return delayed(std::forward<F>(f))(std::forward<A>(first), std::forward<As>(others)...);
+}
+
 namespace detail {
+template <class T>
+inline constexpr bool is_delayed = false;
+template <class F>
+inline constexpr bool is_delayed<delayed_function<F>> = true;
+
 template <class T>
 inline constexpr bool is_task = false;
 template <class F, class... Args>

@@ -2,6 +2,12 @@
 // What a call can throw of its own, and which task an exception came from.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/macros_off.hpp>
+
+#include <joblot/system/visibility.hpp>
+
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -24,23 +30,36 @@ struct task_info {
 
 /// Base of everything that joblot throws, except misuse, which is `std::invalid_argument` or `std::logic_error`,
 /// and the user's own exceptions, which come out of a call as they are.
-class error : public std::runtime_error {
+class JOBLOT_ONE_TYPE error : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
 
-/// A task took longer than `options::timeout`.
-class timeout_error : public error {
+/// A task took longer than `options::timeout`, or a call longer than `options::deadline`.
+class JOBLOT_ONE_TYPE timeout_error : public error {
 public:
+    static constexpr std::size_t no_task = static_cast<std::size_t>(-1); ///< `index()` where it was the call's limit
+
+    /// Of a task.
     timeout_error(task_info task, std::chrono::nanoseconds limit)
         : error("joblot: task " + std::to_string(task.index) + " (" + task.label +
                 ") took longer than its time limit of " + in_seconds(limit)),
           task_(std::make_shared<const task_info>(std::move(task))), limit_(limit) {}
+    /// Of a whole call.
+    /// @param completed How many of its tasks had ended well.
+    timeout_error(std::chrono::nanoseconds deadline, std::size_t completed)
+        : error("joblot: the call took longer than its deadline of " + in_seconds(deadline) +
+                "; it was stopped after " + std::to_string(completed) + " completed tasks"),
+          task_(std::make_shared<const task_info>(task_info{no_task, {}})), limit_(deadline), completed_(completed) {}
 
-    /// Position of the task in the input, counted from 0.
+    /// Whether it was the call's deadline, not the time limit of a task.
+    [[nodiscard]] bool of_call() const noexcept { return task_->index == no_task; }
+    /// Position of the task in the input, counted from 0; `no_task` for a deadline.
     [[nodiscard]] std::size_t index() const noexcept { return task_->index; }
-    /// The task's label.
+    /// The task's label; "" for a deadline.
     [[nodiscard]] const std::string& label() const noexcept { return task_->label; }
+    /// For a deadline: how many tasks had completed when the call ended. Else 0.
+    [[nodiscard]] std::size_t completed() const noexcept { return completed_; }
     /// The limit that was passed.
     [[nodiscard]] std::chrono::nanoseconds limit() const noexcept { return limit_; }
 
@@ -53,10 +72,12 @@ private:
 
     std::shared_ptr<const task_info> task_; // shared: copying an exception must not throw
     std::chrono::nanoseconds limit_;
+    std::size_t completed_ = 0;
 };
 
-/// `options::stop` fired before the call was over.
-class cancelled : public error {
+/// `options::stop` fired before the call was over. Also what outcomes hold that were not to be waited for, with
+/// `options::on_stop`.
+class JOBLOT_ONE_TYPE cancelled : public error {
 public:
     explicit cancelled(std::size_t completed)
         : error("joblot: the call was cancelled after " + std::to_string(completed) + " completed tasks"),
@@ -70,14 +91,14 @@ private:
 };
 
 /// A backend could not do its work: no workers, no connection, or a contract that it broke.
-class backend_error : public error {
+class JOBLOT_ONE_TYPE backend_error : public error {
 public:
     using error::error;
 };
 
 /// A task in another process or on another machine threw something that cannot be rebuilt here as its own type: neither
 /// a standard exception nor one made known with `register_exception`.
-class remote_error : public error {
+class JOBLOT_ONE_TYPE remote_error : public error {
 public:
     /// @param type   Name of the thrown type.
     /// @param text   What its `what()` said; "" where it is no `std::exception`.
@@ -101,10 +122,11 @@ private:
 struct process_end {
     std::optional<int> signal{};
     std::optional<int> exit_status{};
+    bool closed_connection = false; ///< a task had closed the worker's connection, so that it had to end
 };
 
 /// A worker process died under a task.
-class worker_crashed : public error {
+class JOBLOT_ONE_TYPE worker_crashed : public error {
 public:
     /// @param stderr_tail The last of what the worker wrote to stderr.
     worker_crashed(task_info task, process_end end, std::string stderr_tail)
@@ -132,7 +154,9 @@ private:
     static std::string describe(const task_info& task, const process_end& end, const std::string& tail) {
         std::string text =
             "joblot: the worker process of task " + std::to_string(task.index) + " (" + task.label + ") ";
-        if (end.signal)
+        if (end.closed_connection)
+            text += "lost its connection to the program: its task has closed descriptors that are not its own";
+        else if (end.signal)
             text += "was ended by signal " + std::to_string(*end.signal) + signal_name(*end.signal);
         else if (end.exit_status)
             text += "exited with status " + std::to_string(*end.exit_status);
@@ -168,7 +192,7 @@ private:
 };
 
 /// Something cannot be sent to another process, or bytes that came from there make no sense.
-class serialization_error : public error {
+class JOBLOT_ONE_TYPE serialization_error : public error {
 public:
     /// @param what   The whole message.
     /// @param type   The type that was to be written or read.
@@ -190,11 +214,12 @@ namespace detail {
 struct failure {
     std::exception_ptr error;
     task_info task;
+    int tries = 1; // how many times the task was tried
 };
 
 // The failure that last left a call on this thread. It owns the exception, so that a later exception can never have
 // the same address; only this thread touches it.
-inline std::optional<failure>& last_failure() {
+JOBLOT_ONE_PER_PROCESS inline std::optional<failure>& last_failure() {
     thread_local std::optional<failure> last;
     return last;
 }
@@ -238,3 +263,5 @@ template <class E>
 }
 
 } // namespace joblot
+
+#include <joblot/macros_back.hpp>

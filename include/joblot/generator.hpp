@@ -2,6 +2,8 @@
 // Results as they come: the input ranges that `Parallel::generator` and `generator_unordered` return.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/outcome.hpp>
 
 #include <cstddef>
@@ -86,8 +88,10 @@ private:
             value_.reset();
             auto stream = std::move(stream_); // put back where there is a value; else the call is over, and forgotten
             if (!stream) return;
-            value_ = stream->next();
-            if (value_) stream_ = std::move(stream);
+            if (std::optional<T> next = stream->next()) {
+                value_.emplace(std::move(*next)); // not assigned: a type with const members has no assignment
+                stream_ = std::move(stream);
+            }
         }
 
         std::unique_ptr<detail::result_stream<T>> stream_;

@@ -2,6 +2,10 @@
 // All of joblot but the cluster: the front end, and the backends sequential, threads and processes.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/macros_off.hpp>
+
 #include <joblot/backend/backend.hpp>
 #include <joblot/backend/processes.hpp>
 #include <joblot/backend/registry.hpp>
@@ -22,3 +26,5 @@
 #include <joblot/this_task.hpp>
 #include <joblot/version.hpp>
 #include <joblot/wire/remote_exception.hpp>
+
+#include <joblot/macros_back.hpp>

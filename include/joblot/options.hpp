@@ -2,6 +2,9 @@
 // The options of a call, and the small types that make them readable: `{.n_jobs = 2, .timeout = 5s}`.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/core/typed_option.hpp>
 #include <joblot/progress/event.hpp>
 
 #include <chrono>
@@ -14,6 +17,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace joblot {
@@ -22,10 +26,11 @@ class backend; // backend/backend.hpp
 
 /// Defaults that a `parallel_backend` guard carries besides the backend, and what a registered factory is given.
 struct backend_options {
-    std::optional<int> n_jobs{};                ///< for calls that do not say theirs
-    std::optional<int> verbose{};               ///< likewise
-    std::optional<int> inner_max_num_threads{}; ///< threads of OpenMP and its kin inside a task
-    std::string address{};                      ///< where a remote backend's cluster is, e.g. "tcp://10.0.0.1:8786"
+    number_option n_jobs{};                ///< for calls that do not say theirs
+    number_option verbose{};               ///< likewise
+    number_option inner_max_num_threads{}; ///< threads of OpenMP and its kin inside a task
+    /// Where a remote backend's cluster is, e.g. "tcp://10.0.0.1:8786".
+    typed_option<std::string, detail::option_kind::address> address{};
 };
 
 /// A typed description of a backend, such as `threads{.n_jobs = 4}`: anything with a `make()` that gives the backend.
@@ -38,19 +43,37 @@ concept backend_description = requires(const D& d) {
 /// Names a backend: by a description (`threads{}`), by a registered name (`"threads"`, or `"name:address"`),
 /// or as an object of a class derived from `joblot::backend`. Default-constructed: no choice.
 class backend_choice {
+    template <class T>
+    static constexpr bool is_choice() {
+        using plain = std::remove_cvref_t<T>;
+        if constexpr (std::is_same_v<plain, backend_choice> || backend_description<plain>)
+            return true;
+        else
+            return std::is_convertible_v<T, std::string> || std::is_same_v<plain, std::string_view> ||
+                   std::is_convertible_v<T, std::shared_ptr<backend>> || std::is_convertible_v<T, backend_options>;
+    }
+
 public:
     backend_choice() = default;
     template <class B>
         requires std::convertible_to<std::shared_ptr<B>, std::shared_ptr<backend>>
     backend_choice(std::shared_ptr<B> engine) : engine_(std::move(engine)) {}
     backend_choice(std::string name) : name_(std::move(name)) {}
-    backend_choice(const char* name) : name_(name) {}
+    backend_choice(const char* name) : name_(detail::text_given("backend", name)) {}
+    template <std::same_as<std::string_view> Text>
+    backend_choice(Text name) : name_(name) {}
     template <backend_description D>
     backend_choice(const D& description) : engine_(description.make()) {
-        if constexpr (requires { defaults_.n_jobs = description.n_jobs; }) defaults_.n_jobs = description.n_jobs;
-        if constexpr (requires { defaults_.verbose = description.verbose; }) defaults_.verbose = description.verbose;
-        if constexpr (requires { defaults_.inner_max_num_threads = description.inner_max_num_threads; })
+        using number = std::optional<int>;
+        if constexpr (requires { number(description.n_jobs); }) defaults_.n_jobs = description.n_jobs;
+        if constexpr (requires { number(description.verbose); }) defaults_.verbose = description.verbose;
+        if constexpr (requires { number(description.inner_max_num_threads); })
             defaults_.inner_max_num_threads = description.inner_max_num_threads;
+    }
+    template <class T>
+        requires(!is_choice<T>())
+    backend_choice(T&&) {
+        detail::mistyped<detail::option_kind::backend, T>();
     }
 
     /// Whether nothing was chosen.
@@ -77,9 +100,12 @@ class batch_size_option {
 public:
     constexpr batch_size_option(auto_batch_t = {}) noexcept {}
     template <std::integral N>
-    constexpr batch_size_option(N tasks) noexcept
-        : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks)
-                                                 : std::numeric_limits<long long>::max()) {}
+    constexpr batch_size_option(N tasks) noexcept : tasks_(detail::saturated<long long>(tasks)) {}
+    template <class T>
+        requires(!std::integral<T> && !std::is_convertible_v<T, auto_batch_t>)
+    constexpr batch_size_option(T) noexcept {
+        detail::mistyped<detail::option_kind::batch_size, T>();
+    }
 
     /// The number, or nothing for `auto_batch`.
     [[nodiscard]] constexpr std::optional<long long> tasks() const noexcept { return tasks_; }
@@ -105,9 +131,12 @@ public:
     constexpr pre_dispatch_option(per_job k = per_job(2)) noexcept : batches_per_job_(k.batches) {}
     constexpr pre_dispatch_option(everything_t) noexcept : everything_(true) {}
     template <std::integral N>
-    constexpr pre_dispatch_option(N tasks) noexcept
-        : tasks_(std::in_range<long long>(tasks) ? static_cast<long long>(tasks)
-                                                 : std::numeric_limits<long long>::max()) {}
+    constexpr pre_dispatch_option(N tasks) noexcept : tasks_(detail::saturated<long long>(tasks)) {}
+    template <class T>
+        requires(!std::integral<T> && !std::is_convertible_v<T, per_job> && !std::is_convertible_v<T, everything_t>)
+    constexpr pre_dispatch_option(T) noexcept {
+        detail::mistyped<detail::option_kind::pre_dispatch, T>();
+    }
 
     [[nodiscard]] constexpr bool is_everything() const noexcept { return everything_; }
     /// The number of tasks, or nothing where it was given in batches.
@@ -125,6 +154,10 @@ private:
 class time_limit {
 public:
     constexpr time_limit() noexcept = default;
+    template <class T>
+    constexpr time_limit(T) noexcept {
+        detail::mistyped<detail::option_kind::time_limit, T>();
+    }
     template <class Rep, class Period>
     constexpr time_limit(std::chrono::duration<Rep, Period> d) noexcept {
         using seconds = std::chrono::duration<long double>;
@@ -133,17 +166,26 @@ public:
             limit_ = nanoseconds::max();
         else if (seconds(d) > seconds::zero()) // a positive limit stays positive: 0.1 ns is not "no time at all"
             limit_ = std::max(nanoseconds(1), std::chrono::duration_cast<nanoseconds>(d));
-        else // refused when the options are checked; NaN ends here too
-            limit_ = seconds(d) > seconds(nanoseconds::min()) ? std::chrono::duration_cast<nanoseconds>(d)
-                                                              : nanoseconds::zero();
+        else if (seconds(d) > seconds(nanoseconds::min())) // this and what follows is refused by `check`
+            limit_ = std::chrono::duration_cast<nanoseconds>(d);
+        else
+            limit_ = seconds(d) <= seconds::zero() ? nanoseconds::min() + nanoseconds(1) : not_a_number;
     }
 
     /// The limit, or nothing.
     [[nodiscard]] constexpr std::optional<std::chrono::nanoseconds> limit() const noexcept { return limit_; }
 
+    /// What a limit of NaN seconds is stored as.
+    static constexpr std::chrono::nanoseconds not_a_number = std::chrono::nanoseconds::min();
+
 private:
     std::optional<std::chrono::nanoseconds> limit_;
 };
+
+/// What happens when a call is stopped, by its token, its deadline, or from the task that it is made in. `raise`: it
+/// throws. `keep`, with `outcomes` alone: it returns what is there, and the rest holds `cancelled`.
+enum class on_stop { raise, keep };
+inline constexpr on_stop keep = on_stop::keep;
 
 /// `require = sharedmem`: the tasks need the caller's memory, so only backends with shared memory will do.
 enum class require { none, sharedmem };
@@ -156,29 +198,33 @@ enum class prefer { none, threads, processes };
 /// What is not set takes the active `parallel_backend`'s value, then the default.
 struct options {
     /// Workers: n > 0 that many; -1 all CPUs; -k all + 1 - k, at least 1. Default: all. 0 is refused.
-    std::optional<int> n_jobs{};
+    number_option n_jobs{};
     /// A backend for this call alone. Default: the active one.
     backend_choice backend{};
     /// joblib's verbosity: 0 nothing, up to 10 more and more lines, above 10 one for each completion. Default: 0.
-    std::optional<int> verbose{};
+    number_option verbose{};
     /// Called after each batch, by one thread at a time; what it throws is ignored. `progress_bar()` is one.
-    std::function<void(const progress_event&)> progress{};
+    typed_option<std::function<void(const progress_event&)>, detail::option_kind::progress> progress{};
     /// Tasks per dispatch. Default: adapts to measured durations.
     batch_size_option batch_size{};
     /// How far the input is read ahead. Default: two batches for each worker.
     pre_dispatch_option pre_dispatch{};
     /// Limit for each task, from the moment it starts on its worker. Default: none.
     time_limit timeout{};
+    /// Limit for the whole call, from its start: then it is stopped, and throws `timeout_error`. Default: none.
+    time_limit deadline{};
     /// How many more times a task is tried after it failed. Default: 0.
-    int retries = 0;
+    typed_option<int, detail::option_kind::number> retries{};
     /// When it fires, nothing more starts and the call throws `cancelled`.
-    std::stop_token stop{};
+    typed_option<std::stop_token, detail::option_kind::stop> stop{};
+    /// Whether what is there is thrown away when the call is stopped. Default: yes, the call throws.
+    typed_option<joblot::on_stop, detail::option_kind::on_stop> on_stop = joblot::on_stop::raise;
     /// What the backend must offer.
-    joblot::require require = joblot::require::none;
+    typed_option<joblot::require, detail::option_kind::require> require = joblot::require::none;
     /// What the backend had better offer.
-    joblot::prefer prefer = joblot::prefer::none;
+    typed_option<joblot::prefer, detail::option_kind::prefer> prefer = joblot::prefer::none;
     /// Name of the whole call in progress. Default: the first task's label.
-    std::string label{};
+    typed_option<std::string, detail::option_kind::label> label{};
 };
 
 namespace detail {
@@ -197,6 +243,19 @@ inline void check_n_jobs(const std::optional<int>& n) {
 }
 inline void check_verbose(const std::optional<int>& verbose) {
     if (verbose && *verbose < 0) refuse("verbose", *verbose, "give 0 for silence, or a higher level");
+}
+
+/// A duration that is no time limit.
+inline std::string in_words(std::chrono::nanoseconds t) {
+    if (t == time_limit::not_a_number) return "nan s";
+    if (t > std::chrono::milliseconds(-1) && t < std::chrono::nanoseconds::zero())
+        return std::to_string(t.count()) + " ns"; // std::to_string has six digits
+    return std::to_string(std::chrono::duration<double>(t).count()) + " s";
+}
+
+inline void check_limit(const char* field, const time_limit& given) {
+    if (const auto t = given.limit(); t && *t <= std::chrono::nanoseconds::zero())
+        refuse(field, in_words(*t), "give a positive duration, or leave it out for no limit");
 }
 
 inline void check_defaults(const backend_options& o) {
@@ -218,9 +277,8 @@ inline void check(const options& o) {
     if (!o.pre_dispatch.is_everything() && !(o.pre_dispatch.batches_per_job() > 0))
         refuse("pre_dispatch", "per_job(" + std::to_string(o.pre_dispatch.batches_per_job()) + ")",
                "give more than 0 batches for each worker");
-    if (const auto t = o.timeout.limit(); t && *t <= std::chrono::nanoseconds::zero())
-        refuse("timeout", std::to_string(std::chrono::duration<double>(*t).count()) + " s",
-               "give a positive duration, or leave it out for no limit");
+    check_limit("timeout", o.timeout);
+    check_limit("deadline", o.deadline);
     if (o.retries < 0) refuse("retries", o.retries, "give 0 or more");
     if (o.require == require::sharedmem && o.prefer == prefer::processes)
         refuse("prefer", "processes", "processes share no memory, which require = sharedmem asks for");

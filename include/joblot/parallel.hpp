@@ -2,6 +2,9 @@
 // `Parallel`: runs tasks on the active backend and gives their results, as a whole or as they come.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/call/run_call.hpp>
 #include <joblot/delayed.hpp>
 #include <joblot/dispatch/tuple_source.hpp>
 #include <joblot/dispatch/zip.hpp>
@@ -9,10 +12,11 @@
 #include <joblot/options.hpp>
 #include <joblot/outcome.hpp>
 #include <joblot/persisted.hpp>
-#include <joblot/run_call.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <ranges>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -33,7 +37,16 @@ namespace joblot {
 class Parallel {
 public:
     /// @throws std::invalid_argument naming an option that makes no sense, and its value.
-    explicit Parallel(options o = {}) : options_(std::move(o)) { detail::check(options_); }
+    explicit Parallel(options o = {}) // which options there are: struct options, in options.hpp
+        : options_(std::move(o)) {
+        detail::check(options_);
+    }
+
+    template <class T>
+        requires(!std::is_convertible_v<T, options> && !std::is_convertible_v<T, Parallel>)
+    explicit Parallel(T&&) {
+        static_assert(std::is_void_v<T>, "joblot: options have names, and braces: Parallel({.n_jobs = 4})");
+    }
 
     /// Runs all tasks of a range.
     /// @return `std::vector` of their results in the order of the tasks; nothing for `void` tasks.
@@ -56,26 +69,37 @@ public:
             return misuse{};
     }
 
+    template <class... Others>
+        requires(sizeof...(Others) > 1 && !(detail::is_task<std::remove_cvref_t<Others>> && ...))
+    std::tuple<std::decay_t<Others>...> operator()(Others&&...) const {
+        static_assert(sizeof...(Others) == 0, "joblot: these are not all tasks; write delayed(f)(1) instead of f(1) or "
+                                              "delayed(f), and map(f, range) instead of (f, range)");
+        __builtin_unreachable();
+    }
+    template <class T, std::size_t N>
+    auto operator()(T (&&)[N]) const {
+        return in_braces<T>();
+    }
+
     /// Runs `f(a, b, ...)` for the elements of the ranges in step, up to the end of the shortest one.
     /// @return as for a range of `delayed(f)(a, b, ...)`.
     template <class F, class... Rs>
-        requires(sizeof...(Rs) > 0)
     auto map(F&& f, Rs&&... ranges) const {
-        detail::check_callable<F>();
-        constexpr bool callable = std::invocable<std::decay_t<F>, std::decay_t<std::ranges::range_reference_t<Rs>>...>;
-        static_assert(callable,
-                      "joblot: the function cannot be called with these arguments: one element of each range");
-        if constexpr (callable)
+        if constexpr (check_mapped<F, Rs...>())
             return run_zipped(std::forward<F>(f), std::forward<Rs>(ranges)...);
         else
             return misuse{};
     }
+    template <class F, class T, std::size_t N>
+    auto map(F&&, T (&&)[N]) const {
+        return in_braces<T>();
+    }
 
     /// Runs all tasks of a range and keeps what they throw: no task's failure stops another.
     /// @return `std::vector<outcome<R>>` in the order of the tasks.
-    template <class R>
-    auto outcomes(R&& range) const {
-        if constexpr (check_range<R>())
+    template <class R, class... Others>
+    auto outcomes(R&& range, const Others&...) const {
+        if constexpr (check_range<R, false, Others...>())
             return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
         else
             return misused(range);
@@ -85,14 +109,15 @@ public:
     /// worker, where later tasks, and Python, can read it; elsewhere in this process. There each task is a Dask task of
     /// its own.
     /// @return `std::vector<persisted<R>>` in the order of the tasks.
-    template <class R>
-    auto persist(R&& range) const {
-        if constexpr (check_range<R>()) {
+    template <class R, class... Others>
+    auto persist(R&& range, const Others&...) const {
+        if constexpr (check_range<R, false, Others...>()) {
             using result = task_result_t<std::ranges::range_reference_t<R>>;
-            static_assert(!std::is_void_v<result>, "joblot: these tasks have no results that could be kept");
+            static_assert(!std::is_void_v<result>, "joblot: these tasks have no results that could be persisted");
             if constexpr (!std::is_void_v<result>)
-                return detail::run_range<detail::list_results>(
-                    options_, std::views::all(std::forward<R>(range)) | std::views::transform(detail::keep_result{}));
+                return detail::run_range<detail::list_results>(options_,
+                                                               std::views::all(std::forward<R>(range)) |
+                                                                   std::views::transform(detail::persist_result{}));
         } else {
             return misused(range);
         }
@@ -101,9 +126,9 @@ public:
     /// Starts the tasks of a range, which may be endless, and gives their results in the order of the tasks, each as
     /// soon as it and all before it are there. No more than `pre_dispatch` tasks are ahead of the reader.
     /// @return `generator<R>`. A range that is passed as an lvalue must outlive it.
-    template <class R>
-    auto generator(R&& range) const {
-        if constexpr (check_range<R, one_by_one>()) {
+    template <class R, class... Others>
+    auto generator(R&& range, const Others&...) const {
+        if constexpr (check_range<R, one_by_one, Others...>()) {
             using value = detail::stored_t<task_result_t<std::ranges::range_reference_t<R>>>;
             return detail::start_live_call<value>(options_, std::forward<R>(range), detail::delivery::ordered);
         } else {
@@ -112,9 +137,9 @@ public:
     }
 
     /// The same, as they complete. @return `unordered_generator<R>`, of `completed<R>{index, value}`.
-    template <class R>
-    auto generator_unordered(R&& range) const {
-        if constexpr (check_range<R, one_by_one>()) {
+    template <class R, class... Others>
+    auto generator_unordered(R&& range, const Others&...) const {
+        if constexpr (check_range<R, one_by_one, Others...>()) {
             using value = completed<task_result_t<std::ranges::range_reference_t<R>>>;
             return detail::start_live_call<value>(options_, std::forward<R>(range), detail::delivery::unordered);
         } else {
@@ -125,18 +150,45 @@ public:
 private:
     // What a misused call returns: it fits everywhere, so that the diagnostic of the misuse stays the only one.
     struct misuse {
+        struct element { // also of a generator_unordered
+            std::size_t index;
+            int value;
+            template <class T>
+            operator T() const;
+        };
         template <class T>
         operator T() const;
-        misuse* begin() const;
-        misuse* end() const;
+        element* begin() const;
+        element* end() const;
     };
 
     static constexpr bool one_by_one = true; // the range is read so, whatever it is
 
+    template <class T>
+    static misuse in_braces() {
+        static_assert(std::is_void_v<T>, "joblot: a list in braces is no range; put its elements into a std::vector, "
+                                         "or give tasks without braces: (task1, task2)");
+        return {};
+    }
+
     /// Whether a range can be run; if not, says why in one diagnostic.
-    template <class R, bool OneByOne = false>
+    /// @tparam Others What stands behind it in the call: there must be nothing.
+    template <class R, bool OneByOne = false, class... Others>
     static constexpr bool check_range() {
-        if constexpr (!task_range<R>) {
+        if constexpr (sizeof...(Others) > 0) {
+            static_assert(sizeof...(Others) == 0, "joblot: this call takes one range of tasks: put them into a "
+                                                  "std::vector, or make them with "
+                                                  "std::views::transform(joblot::delayed(f))");
+            return false;
+        } else if constexpr (detail::is_delayed<std::remove_cvref_t<R>>) {
+            static_assert(std::is_void_v<R>, "joblot: delayed(f) is no task before it is called with the arguments of "
+                                             "f: delayed(f)(1)");
+            return false;
+        } else if constexpr (!std::ranges::input_range<R>) {
+            static_assert(std::is_void_v<R>, "joblot: this is neither a task nor a range of tasks; write delayed(f)(1) "
+                                             "instead of f(1), and for many calls std::views::transform(delayed(f))");
+            return false;
+        } else if constexpr (!task_range<R>) {
             static_assert(task_range<R>, "joblot: the range's elements are not tasks; make them with "
                                          "std::views::transform(joblot::delayed(f)), or call map(f, range)");
             return false;
@@ -147,6 +199,27 @@ private:
             static_assert(runnable, "joblot: these tasks can only be moved, and the range is not ours to move from; "
                                     "pass it with std::move");
             return runnable && check_task<std::remove_cvref_t<std::ranges::range_reference_t<R>>>();
+        }
+    }
+
+    /// Whether a function can be called with the elements of these ranges; if not, says why in one diagnostic.
+    template <class F, class... Rs>
+    static constexpr bool check_mapped() {
+        constexpr bool are_ranges = sizeof...(Rs) > 0 && (std::ranges::input_range<Rs> && ...);
+        constexpr bool is_delayed = detail::is_delayed<std::remove_cvref_t<F>>;
+        if constexpr (!are_ranges) {
+            static_assert(are_ranges, "joblot: map takes the function first, and then ranges: map(f, range)");
+            return false;
+        } else if constexpr (is_delayed) {
+            static_assert(!is_delayed, "joblot: map makes the tasks itself: map(f, range), without delayed");
+            return false;
+        } else {
+            detail::check_callable<F>();
+            constexpr bool callable =
+                std::invocable<std::decay_t<F>, std::decay_t<std::ranges::range_reference_t<Rs>>...>;
+            static_assert(callable,
+                          "joblot: the function cannot be called with these arguments: one element of each range");
+            return callable;
         }
     }
 
@@ -161,6 +234,7 @@ private:
     template <class... Tasks>
     auto run_tuple(Tasks&&... tasks) const {
         using source = detail::tuple_source<std::remove_cvref_t<Tasks>...>;
+        detail::check_gives_all(options_);
         const detail::prepared_call call = detail::prepare(options_);
         detail::check_repeatable<source>(options_);
         source all(std::forward<Tasks>(tasks)...);

@@ -2,20 +2,26 @@
 // The scoped guard that chooses the backend and defaults for the calls below it, and what is in force without one.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/backend/processes.hpp>
 #include <joblot/backend/registry.hpp>
 #include <joblot/backend/sequential.hpp>
 #include <joblot/backend/threads.hpp>
+#include <joblot/core/scope.hpp>
 #include <joblot/cpu_count.hpp>
 #include <joblot/options.hpp>
-#include <joblot/scope.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/privileges.hpp>
+#include <joblot/system/visibility.hpp>
 
-#include <atomic>
+#include <concepts>
 #include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace joblot {
@@ -48,21 +54,16 @@ struct environment_defaults {
     std::shared_ptr<backend> engine; // null: nothing was set
     std::optional<int> n_jobs;
 
-    static const environment_defaults& get() {
-        // No static's guard, as above; never destroyed, as static destructors make calls too.
-        static constinit std::atomic<const environment_defaults*> known{nullptr};
-        if (const auto* defaults = known.load(std::memory_order_acquire)) return *defaults;
-        auto fresh = std::make_unique<const environment_defaults>(read());
-        const environment_defaults* first = nullptr;
-        if (!known.compare_exchange_strong(first, fresh.get(), std::memory_order_acq_rel)) return *first;
-        return *fresh.release();
+    JOBLOT_ONE_PER_PROCESS static const environment_defaults& get() {
+        static constinit made_once<const environment_defaults> known;
+        return known.get(read);
     }
 
 private:
     static environment_defaults read() {
         environment_defaults d;
-        if (const char* name = std::getenv("JOBLOT_BACKEND"); name && *name) d.engine = backend_by_name(name);
-        d.n_jobs = n_jobs_from(std::getenv("JOBLOT_N_JOBS"));
+        if (const char* name = trusted_variable("JOBLOT_BACKEND"); name && *name) d.engine = backend_by_name(name);
+        d.n_jobs = n_jobs_from(trusted_variable("JOBLOT_N_JOBS"));
         return d;
     }
     static std::optional<int> n_jobs_from(const char* text) {
@@ -103,11 +104,26 @@ class [[nodiscard]] parallel_backend {
 public:
     /// @param backend  `threads{.n_jobs = 4}`, `"threads"`, `"name:address"`, or a `std::shared_ptr<joblot::backend>`.
     /// @param defaults Values for the calls below; they go before those of a description.
-    explicit parallel_backend(const backend_choice& backend, const backend_options& defaults = {})
+    [[nodiscard("joblot: a guard without a name ends at once; give it one: parallel_backend "
+                "guard{...}")]] explicit parallel_backend(const backend_choice& backend,
+                                                          const backend_options& defaults = {})
         : parallel_backend(merged(backend.defaults(), defaults), &backend) {}
 
     /// Keeps the backend and sets defaults only.
-    explicit parallel_backend(const backend_options& defaults) : parallel_backend(defaults, nullptr) {}
+    template <std::same_as<backend_options> Defaults = backend_options> // a template, as {"threads"} names a backend
+    [[nodiscard("joblot: a guard without a name ends at once; give it one: parallel_backend "
+                "guard{...}")]] explicit parallel_backend(const Defaults& defaults)
+        : parallel_backend(defaults, nullptr) {}
+
+    /// Says what the defaults look like where something else is given.
+    template <class C, class T, class... Ts>
+        requires(std::is_convertible_v<C, backend_choice> &&
+                 !std::is_arithmetic_v<std::remove_cvref_t<C>> && // so that {5, 3} is n_jobs and verbose
+                 (sizeof...(Ts) > 0 || !std::is_convertible_v<T, backend_options>))
+    explicit parallel_backend(C&&, T&&, Ts&&...) : parallel_backend(backend_options{}, nullptr) {
+        static_assert(std::is_void_v<T>, "joblot: defaults have names, and braces: parallel_backend guard{\"threads\", "
+                                         "{.n_jobs = 4}}");
+    }
 
     parallel_backend(const parallel_backend&) = delete;
     parallel_backend& operator=(const parallel_backend&) = delete;
@@ -141,7 +157,7 @@ private:
 /// How many workers a call with `n_jobs = n` would have here: what the active backend answers.
 /// Without an argument: a call that says nothing about `n_jobs`. A guess for splitting work, not a reservation.
 /// @throws std::invalid_argument for 0.
-[[nodiscard]] inline int effective_n_jobs(std::optional<int> n = std::nullopt) {
+[[nodiscard]] inline int effective_n_jobs(number_option n = {}) {
     detail::check_n_jobs(n);
     const detail::scope& here = detail::scope_here();
     const auto& engine = here.engine ? here.engine : detail::default_engine(here);

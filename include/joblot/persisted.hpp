@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// `persisted<T>`: the result of a task, kept where it was made.
+// `persisted<T>`: the result of a task that stays where it was made. To have a task leave it so is to *persist* it.
 #pragma once
+
+#include <joblot/requirements.hpp>
 
 #include <joblot/delayed.hpp>
 #include <joblot/error.hpp>
@@ -37,30 +39,32 @@ struct number_span<T> {
     using type = std::span<const std::remove_cv_t<typename T::value_type>>;
 };
 
-inline constexpr const char* kept_name = "a persisted result";
+inline constexpr const char* persisted_name = "a persisted result";
 
 /// What follows in a message.
-enum class kept_form : std::uint32_t { nothing, value, place };
+enum class persisted_form : std::uint32_t { nothing, value, place };
 
 inline void put_place(outgoing& message, const segment& place) {
-    message.put(kept_form::place);
+    message.put(persisted_form::place);
     message.put(place.id());
 }
 
 /// A result, here or elsewhere. All members are thread-safe.
 template <class T>
-class kept_value {
+class persisted_value {
 public:
-    explicit kept_value(T value) : value_(std::move(value)) {}
+    explicit persisted_value(T value) : value_(std::move(value)) {}
     /// @param image What the value is made of, here; or with a key: elsewhere.
-    explicit kept_value(std::shared_ptr<segment> image) : image_(std::move(image)) {}
+    explicit persisted_value(std::shared_ptr<segment> image) : image_(std::move(image)) {}
 
     [[nodiscard]] const T& get() {
         std::call_once(made_, [this] {
             if (value_) return;
-            const std::shared_ptr<segment> here = message();
-            decoder from(here->message());
-            value_.emplace(decode_as_block<T>(from, kept_name));
+            if constexpr (travels<T>) { // what does not is always here
+                const std::shared_ptr<segment> here = message();
+                decoder from(here->message());
+                value_.emplace(decode_as_block<T>(from, persisted_name));
+            }
         });
         return *value_;
     }
@@ -69,9 +73,9 @@ public:
         if (!image_) return {std::ranges::data(*value_), std::ranges::size(*value_)};
         if (!image_->key().empty()) return {std::ranges::data(get()), std::ranges::size(get())};
         incoming message = image_->message();
-        return block_elements<T>(read_block(message, kept_name, block_description<T>()), kept_name);
+        return block_elements<T>(read_block(message, persisted_name, block_description<T>()), persisted_name);
     }
-    /// Where it is kept, if that is elsewhere; else null.
+    /// Where it is, if that is elsewhere; else null.
     [[nodiscard]] std::shared_ptr<segment> place() const { return image_ && !image_->key().empty() ? image_ : nullptr; }
 
 private:
@@ -86,7 +90,7 @@ private:
 
 } // namespace detail
 
-/// The result of a task that `Parallel::persist` ran, kept where it was made: on a Dask cluster in the memory of a
+/// The result of a task that `Parallel::persist` ran; it stays where it was made: on a Dask cluster in the memory of a
 /// worker, elsewhere in this process. Pass it to later tasks with `std::cref(handle)`: a function that takes a
 /// `const T&`, or a `std::span` of a container's numbers, gets the value, which does not pass through this process.
 ///
@@ -99,20 +103,20 @@ public:
     using value_type = T;
 
     persisted() = default; ///< no result
-    explicit persisted(T value) : kept_(std::make_shared<detail::kept_value<T>>(std::move(value))) {}
+    explicit persisted(T value) : value_(std::make_shared<detail::persisted_value<T>>(std::move(value))) {}
     explicit persisted(std::shared_ptr<detail::segment> image)
-        : kept_(std::make_shared<detail::kept_value<T>>(std::move(image))) {}
+        : value_(std::make_shared<detail::persisted_value<T>>(std::move(image))) {}
     persisted(persisted&&) noexcept = default;
     persisted& operator=(persisted&&) noexcept = default;
     ~persisted() = default;
 
     /// Whether it has a result.
-    [[nodiscard]] explicit operator bool() const noexcept { return kept_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
 
     /// The value, brought here when it is first asked for; it lives as long as the handle. Blocks for that.
     /// @throws backend_error where it was lost, or its cluster is gone; serialization_error where there is a value of
     /// another type; error where there is no result.
-    [[nodiscard]] const T& get() const { return kept().get(); }
+    [[nodiscard]] const T& get() const { return value().get(); }
     [[nodiscard]] const T& operator*() const { return get(); }
     [[nodiscard]] const T* operator->() const { return std::addressof(get()); }
     operator const T&() const { return get(); }
@@ -121,18 +125,18 @@ public:
     [[nodiscard]] auto span() const
         requires detail::number_array<T>
     {
-        return kept().elements();
+        return value().elements();
     }
     operator typename detail::number_span<T>::type() const
         requires detail::number_array<T>
     {
-        return kept().elements();
+        return value().elements();
     }
 
     // For the library's own parts.
 
-    /// Where it is kept, if that is not in this process; else null.
-    [[nodiscard]] std::shared_ptr<detail::segment> place() const { return kept_ ? kept_->place() : nullptr; }
+    /// Where it is, if that is not in this process; else null.
+    [[nodiscard]] std::shared_ptr<detail::segment> place() const { return value_ ? value_->place() : nullptr; }
 
     template <class Archive>
     void save(Archive& to) const
@@ -144,12 +148,12 @@ public:
             if (image) {
                 detail::put_place(message, *image);
                 message.images.push_back(image);
-            } else if (kept_) {
-                message.put(detail::kept_form::value);
-                detail::encode_as_block(to, kept_->get());
-                message.kept.push_back(kept_);
+            } else if (value_) {
+                message.put(detail::persisted_form::value);
+                detail::encode_as_block(to, value_->get());
+                message.owners.push_back(value_);
             } else {
-                message.put(detail::kept_form::nothing);
+                message.put(detail::persisted_form::nothing);
             }
         }
     }
@@ -158,26 +162,26 @@ public:
         requires detail::travels<T>
     {
         if constexpr (std::same_as<Archive, detail::decoder>) {
-            const auto form = from.message().template get<detail::kept_form>(detail::kept_name);
-            if (form == detail::kept_form::value) {
-                *this = persisted(detail::decode_as_block<T>(from, detail::kept_name));
-            } else if (form == detail::kept_form::place) {
-                auto image = from.image(from.message().template get<std::uint64_t>(detail::kept_name));
-                if (!image) from.message().fail("a result that did not arrive", detail::kept_name);
+            const auto form = from.message().template get<detail::persisted_form>(detail::persisted_name);
+            if (form == detail::persisted_form::value) {
+                *this = persisted(detail::decode_as_block<T>(from, detail::persisted_name));
+            } else if (form == detail::persisted_form::place) {
+                auto image = from.image(from.message().template get<std::uint64_t>(detail::persisted_name));
+                if (!image) from.message().fail("a result that did not arrive", detail::persisted_name);
                 *this = persisted(std::move(image));
-            } else if (form != detail::kept_form::nothing) {
-                from.message().fail("a result of an unknown form", detail::kept_name);
+            } else if (form != detail::persisted_form::nothing) {
+                from.message().fail("a result of an unknown form", detail::persisted_name);
             }
         }
     }
 
 private:
-    [[nodiscard]] detail::kept_value<T>& kept() const {
-        if (!kept_) throw error("joblot: this persisted handle has no result: it was moved from, or never had one");
-        return *kept_;
+    [[nodiscard]] detail::persisted_value<T>& value() const {
+        if (!value_) throw error("joblot: this persisted handle has no result: it was moved from, or never had one");
+        return *value_;
     }
 
-    std::shared_ptr<detail::kept_value<T>> kept_;
+    std::shared_ptr<detail::persisted_value<T>> value_;
 };
 
 namespace detail {
@@ -187,25 +191,26 @@ inline constexpr bool is_persisted = false;
 template <class T>
 inline constexpr bool is_persisted<persisted<T>> = true;
 
-/// A function whose result is kept where it is called.
+/// A function whose result is persisted where it is called.
 template <class F>
-struct kept_call {
+struct persisting_call {
     F function;
 
     template <class... Args>
         requires std::invocable<F&&, Args...>
     auto operator()(Args&&... args) && {
-        return keep([&]() -> decltype(auto) { return std::invoke(std::move(function), std::forward<Args>(args)...); });
+        return persist(
+            [&]() -> decltype(auto) { return std::invoke(std::move(function), std::forward<Args>(args)...); });
     }
     template <class... Args>
         requires std::invocable<const F&, Args...>
     auto operator()(Args&&... args) const& {
-        return keep([&]() -> decltype(auto) { return std::invoke(function, std::forward<Args>(args)...); });
+        return persist([&]() -> decltype(auto) { return std::invoke(function, std::forward<Args>(args)...); });
     }
 
 private:
     template <class Call>
-    static auto keep(Call call) {
+    static auto persist(Call call) {
         using result = std::decay_t<std::invoke_result_t<Call>>;
         if constexpr (std::is_void_v<result>) {
             call();
@@ -216,25 +221,26 @@ private:
     }
 };
 
-/// Makes a task one whose result is kept. Its name stays.
-struct keep_result {
+/// Makes a task one whose result is persisted. Its name stays.
+struct persist_result {
     template <class F, class... Args>
-    task<kept_call<F>, Args...> operator()(task<F, Args...> t) const {
-        return {kept_call<F>{std::move(t).function()}, std::move(t).arguments()};
+    task<persisting_call<F>, Args...> operator()(task<F, Args...> t) const {
+        return {persisting_call<F>{std::move(t).function()}, std::move(t).arguments()};
     }
     template <class F, class... Args>
-    task<labelled<kept_call<F>>, Args...> operator()(task<labelled<F>, Args...> t) const {
+    task<labelled<persisting_call<F>>, Args...> operator()(task<labelled<F>, Args...> t) const {
         labelled<F> named = std::move(t).function();
-        return {labelled<kept_call<F>>{{std::move(named.function)}, std::move(named.label)}, std::move(t).arguments()};
+        return {labelled<persisting_call<F>>{{std::move(named.function)}, std::move(named.label)},
+                std::move(t).arguments()};
     }
 };
 
 template <class Task>
-inline constexpr bool keeps_result = false;
+inline constexpr bool persists_result = false;
 template <class F, class... Args>
-inline constexpr bool keeps_result<task<kept_call<F>, Args...>> = true;
+inline constexpr bool persists_result<task<persisting_call<F>, Args...>> = true;
 template <class F, class... Args>
-inline constexpr bool keeps_result<task<labelled<kept_call<F>>, Args...>> = true;
+inline constexpr bool persists_result<task<labelled<persisting_call<F>>, Args...>> = true;
 
 } // namespace detail
 

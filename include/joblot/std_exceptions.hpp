@@ -3,6 +3,11 @@
 // to catch them by type when a worker process throws one. Not part of joblot.hpp.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/macros_off.hpp>
+
+#include <joblot/system/visibility.hpp>
 #include <joblot/wire/remote_exception.hpp>
 
 #include <cstdint>
@@ -43,7 +48,7 @@ inline std::filesystem::filesystem_error make_file(file_facts f) {
 }
 
 /// A `std::regex_error` with the text of another one: the public constructor knows only the code's own.
-class regex_error_with_text final : public std::regex_error {
+class JOBLOT_ONE_TYPE regex_error_with_text final : public std::regex_error {
 public:
     regex_error_with_text(std::regex_constants::error_type code, std::string text)
         : std::regex_error(code), text_(std::move(text)) {}
@@ -69,7 +74,8 @@ inline exception_codec regex_codec() {
                     encode(to, facts_of_regex(e));
                 }
             },
-            [](decoder& from) { return std::make_exception_ptr(make_regex(decode<regex_facts>(from))); }};
+            [](decoder& from) { return std::make_exception_ptr(make_regex(decode<regex_facts>(from))); }, nullptr,
+            nested_around<regex_error_with_text>};
 }
 
 inline int facts_of_future(const std::future_error& e) { return e.code().value(); }
@@ -79,8 +85,8 @@ inline std::future_error make_future(int code) { return std::future_error(static
 
 /// Makes the standard exceptions known that `joblot.hpp` does not know, because their headers take long to compile:
 /// `std::filesystem::filesystem_error`, `std::future_error`, `std::regex_error` (what arrives is derived from it), and
-/// `std::format_error` where the library has it. All others are known always. To be called before `joblot::init`, so
-/// that workers know them, too. Thread-safe.
+/// `std::format_error` where the library has it; and the category of futures' errors. All others are known always. To
+/// be called before `joblot::init`, so that workers know them, too. Thread-safe.
 template <class = void>
 void register_std_exceptions() {
     using detail::exception_table;
@@ -89,9 +95,12 @@ void register_std_exceptions() {
                                     detail::make_file>());
     table.add(detail::codec_by_facts<std::future_error, int, detail::facts_of_future, detail::make_future>());
     table.add(detail::regex_codec());
+    register_error_category(std::future_category());
 #ifdef __cpp_lib_format
     register_exception<std::format_error>();
 #endif
 }
 
 } // namespace joblot
+
+#include <joblot/macros_back.hpp>

@@ -2,6 +2,8 @@
 // The library's version, for the preprocessor and for programs. CMakeLists.txt reads it from here.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #define JOBLOT_VERSION_MAJOR 0
 #define JOBLOT_VERSION_MINOR 1
 #define JOBLOT_VERSION_PATCH 0

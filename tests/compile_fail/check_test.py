@@ -47,11 +47,24 @@ class Check(unittest.TestCase):
         self.assertEqual(self.complaint(CASE.replace("#endif", "int x = unknown;\n#endif")),
                          "gives 2 errors instead of one")
 
+    def test_several_mistakes(self):
+        case = ('#ifndef JOBLOT_FIXED\nstatic_assert(false, "a"); // error: assertion.*: "?a"?$\n'
+                'static_assert(false, "b"); // error: assertion.*: "?b"?$\n#endif\n')
+        self.assertIsNone(self.complaint(case))
+        self.assertEqual(self.complaint(case.replace('"b"', '"a"')), 'gives another error than /assertion.*: "?b"?$/')
+        self.assertEqual(self.complaint(case.replace("#endif", "int x = unknown;\n#endif")),
+                         "gives 3 errors instead of 2")
+
     def test_control_that_fails_too(self):
         self.assertEqual(self.complaint(CASE + "int x = unknown;\n"), "does not compile with -DJOBLOT_FIXED either")
 
     def test_control_that_warns(self):
         self.assertEqual(self.complaint(CASE + "int f() { int unused; return 0; }\n"), "does not compile with -DJOBLOT_FIXED either")
+
+    def test_flags_of_the_case(self):
+        self.assertIsNone(self.complaint("// expect: the reason\n// flags: -DWRONG\n// fixed flags: -DRIGHT=1\n"
+                                         '#ifdef WRONG\nstatic_assert(false, "the reason");\n#endif\n'
+                                         "#ifdef JOBLOT_FIXED\nint x = RIGHT;\n#endif\n"))
 
     def test_no_expectation(self):
         self.assertEqual(self.complaint("int x;\n"), "says nothing of what to expect")

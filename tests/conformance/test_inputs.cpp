@@ -16,8 +16,10 @@
 #include <set>
 #include <span>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -275,4 +277,36 @@ TEST_CASE("tasks that were read before the input threw still run, also those of 
     CHECK_THROWS_AS(Parallel({.n_jobs = 2, .batch_size = 4})(support::numbers(20) | views::transform(make)),
                     support::input_failed);
     CHECK(ran == 4);
+}
+
+namespace {
+
+struct only_moved { // its copy constructor is there, and does not compile
+    std::vector<std::unique_ptr<int>> parts;
+    int k = 7;
+};
+int k_of(only_moved m) { return m.k + static_cast<int>(m.parts.size()); }
+only_moved two_parts() {
+    only_moved m;
+    m.parts.push_back(std::make_unique<int>(1));
+    m.parts.push_back(nullptr);
+    return m;
+}
+
+} // namespace
+
+TEST_CASE("arguments that can only be moved, deep inside, are taken by every form of a call", "[inputs]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const Parallel parallel({.n_jobs = 2});
+    const auto [one] = parallel(delayed(k_of)(two_parts()));
+    CHECK(one == 9);
+    std::vector<decltype(delayed(k_of)(two_parts()))> tasks;
+    for (int i = 0; i != 5; ++i) tasks.push_back(delayed(k_of)(two_parts()));
+    CHECK(parallel(std::move(tasks)) == std::vector(5, 9));
+    const auto made = std::views::iota(0, 5) | std::views::transform([](int) { return delayed(k_of)(two_parts()); });
+    CHECK(parallel(made) == std::vector(5, 9));
+    int sum = 0;
+    for (const int k : parallel.generator(made)) sum += k;
+    CHECK(sum == 45);
+    CHECK_THROWS_AS(Parallel({.n_jobs = 2, .retries = 1})(delayed(k_of)(two_parts())), std::invalid_argument);
 }

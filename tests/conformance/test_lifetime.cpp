@@ -270,3 +270,44 @@ TEST_CASE("results that were made before a failure are destroyed", "[lifetime][e
         std::runtime_error);
     CHECK(lifetime.balanced());
 }
+
+namespace {
+
+/// Throws when it is moved by a thread other than the one that made the call, as soon as it is told to.
+class stays_here {
+public:
+    struct facts {
+        std::thread::id caller = std::this_thread::get_id();
+        std::atomic<bool> armed{false}, thrown{false};
+    };
+    explicit stays_here(facts& f) : facts_(&f) {}
+    stays_here(stays_here&& other) : facts_(other.facts_) {
+        if (!facts_->armed || std::this_thread::get_id() == facts_->caller) return;
+        facts_->thrown = true;
+        throw move_failed();
+    }
+    stays_here& operator=(stays_here&&) = delete;
+    ~stays_here() = default;
+
+private:
+    facts* facts_;
+};
+
+} // namespace
+
+TEST_CASE("a task that cannot be moved by the worker that claims it fails the call", "[lifetime]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory && backend.parallel);
+    stays_here::facts facts;
+    const auto task = [&facts](int i, const stays_here&) {
+        facts.armed = true;
+        if (std::this_thread::get_id() == facts.caller) // leaves the others to those who help
+            support::eventually([&] { return facts.thrown.load() || joblot::this_task::stop_requested(); });
+        return i;
+    };
+    const auto read = [&](int i) { return delayed(task)(i, stays_here(facts)); };
+    const auto one_by_one = views::iota(0, 100) | views::transform([](int i) { return i; });
+    CHECK_THROWS_AS(Parallel({.n_jobs = 3, .batch_size = 1, .pre_dispatch = joblot::everything})(
+                        one_by_one | views::transform(read)),
+                    move_failed);
+}

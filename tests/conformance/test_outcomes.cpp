@@ -8,10 +8,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <cstddef>
 #include <iterator>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace {
@@ -168,4 +171,86 @@ TEST_CASE("a fired stop token still cancels a call for outcomes", "[outcomes][st
     CHECK_THROWS_AS(Parallel({.n_jobs = n_jobs, .stop = source.get_token()})
                         .outcomes(views::iota(0, 1000) | views::transform(delayed(task))),
                     joblot::cancelled);
+}
+
+namespace {
+
+int fail_with_text(int i) {
+    if (i % 2) throw std::runtime_error("no " + std::to_string(i));
+    return i;
+}
+int crash_at_two(int i) {
+    if (i == 2) std::raise(SIGKILL);
+    return i;
+}
+void fail_void(int i) { static_cast<void>(fail_with_text(i)); }
+std::unique_ptr<int> fail_unique(int i) { return std::make_unique<int>(fail_with_text(i)); }
+
+/// Over input that is indexed, and input that is read.
+template <class R>
+void check_facts(R (*f)(int), int retries) {
+    const Parallel parallel({.n_jobs = 2, .batch_size = 3, .retries = retries});
+    const auto check = [&](const auto& outcomes) {
+        REQUIRE(outcomes.size() == 20);
+        for (std::size_t i = 0; i != 20; ++i) {
+            const joblot::outcome<R>& o = outcomes[i];
+            CHECK(o.index() == i);
+            CHECK(o.tries() == (i % 2 ? retries + 1 : 1));
+            CHECK(o.label() == (i % 2 ? "facts" : ""));
+            CHECK(o.message() == (i % 2 ? "no " + std::to_string(i) : ""));
+        }
+    };
+    check(parallel.outcomes(views::iota(0, 20) | views::transform(delayed(f, "facts"))));
+    const auto one_by_one = [](int i) { return i; };
+    check(parallel.outcomes(views::iota(0, 20) | views::transform(one_by_one) | views::transform(delayed(f, "facts"))));
+}
+
+} // namespace
+
+TEST_CASE("an outcome knows index, label, message and number of tries", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int retries = GENERATE(0, 2);
+    check_facts(fail_with_text, retries);
+    check_facts(fail_void, retries);
+    check_facts(fail_unique, retries);
+}
+
+TEST_CASE("an outcome tells of the tries that a success took", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory);
+    std::atomic<int> calls{0};
+    const auto third_time = [&calls](int i) {
+        if (i == 4 && ++calls < 3) throw std::runtime_error("not yet");
+        return i;
+    };
+    const auto all =
+        Parallel({.n_jobs = 2, .retries = 5}).outcomes(views::iota(0, 9) | views::transform(delayed(third_time)));
+    for (const auto& o : all) {
+        CHECK(o.has_value());
+        CHECK(o.tries() == (o.index() == 4 ? 3 : 1));
+    }
+}
+
+TEST_CASE("the message of an outcome, for what is thrown and no std::exception", "[outcomes]") {
+    const auto throws = [](int i) -> int {
+        if (i == 0) throw "a literal";
+        if (i == 1) throw std::string("a string");
+        throw 42;
+    };
+    const auto all = Parallel({.n_jobs = 2}).outcomes(views::iota(0, 3) | views::transform(delayed(throws)));
+    CHECK(all[0].message() == "a literal");
+    CHECK(all[1].message() == "a string");
+    CHECK(all[2].message() == "an exception that is no std::exception");
+}
+
+TEST_CASE("an outcome tells of the tries that a crash took", "[outcomes]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.can_kill);
+    const auto all = Parallel({.n_jobs = 2, .retries = 1})
+                         .outcomes(views::iota(0, 4) | views::transform(delayed(crash_at_two, "crash")));
+    REQUIRE(all.size() == 4);
+    for (const auto& o : all) CHECK(o.has_value() == (o.index() != 2));
+    CHECK(all[2].tries() == 2);
+    CHECK(all[2].label() == "crash");
+    CHECK(all[2].message().find("signal 9") != std::string::npos);
 }

@@ -80,25 +80,26 @@ TEST_CASE("persist: results in the order of the tasks, to be read here and by la
 TEST_CASE("persist: results of every kind", "[persist]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const Parallel p({.n_jobs = 2});
-    const auto kept = [&](auto f) {
+    const auto persisted_one = [&](auto f) {
         return p.persist(views::iota(1, 4) | views::transform(delayed(f)))[1].get(); // that of 2
     };
-    CHECK(kept([](int i) { return i; }) == 2);
-    CHECK(kept([](int i) { return i % 2 == 0; }));
-    CHECK(kept([](int i) { return static_cast<std::uint8_t>(200 + i); }) == 202);
-    CHECK(kept([](int i) { return 0.1F * static_cast<float>(i); }) == 0.1F * 2);
-    CHECK(kept([](int i) { return (std::uint64_t{1} << 63) + static_cast<std::uint64_t>(i); }) ==
+    CHECK(persisted_one([](int i) { return i; }) == 2);
+    CHECK(persisted_one([](int i) { return i % 2 == 0; }));
+    CHECK(persisted_one([](int i) { return static_cast<std::uint8_t>(200 + i); }) == 202);
+    CHECK(persisted_one([](int i) { return 0.1F * static_cast<float>(i); }) == 0.1F * 2);
+    CHECK(persisted_one([](int i) { return (std::uint64_t{1} << 63) + static_cast<std::uint64_t>(i); }) ==
           (std::uint64_t{1} << 63) + 2);
-    CHECK(kept([](int i) { return std::complex<float>(1, static_cast<float>(i)); }) == std::complex<float>(1, 2));
-    CHECK(kept([](int i) { return std::string(static_cast<std::size_t>(i), '\0') + "text"; }) ==
+    CHECK(persisted_one([](int i) { return std::complex<float>(1, static_cast<float>(i)); }) ==
+          std::complex<float>(1, 2));
+    CHECK(persisted_one([](int i) { return std::string(static_cast<std::size_t>(i), '\0') + "text"; }) ==
           std::string("\0\0text", 6));
-    CHECK(kept([](int i) { return std::vector<std::byte>(5000, static_cast<std::byte>(i)); }) ==
+    CHECK(persisted_one([](int i) { return std::vector<std::byte>(5000, static_cast<std::byte>(i)); }) ==
           std::vector<std::byte>(5000, std::byte{2}));
-    CHECK(kept([](int i) { return std::array<int, 3>{i, i, i}; }) == std::array<int, 3>{2, 2, 2});
-    CHECK(kept([](int i) { return std::vector<std::array<float, 2>>{{1, 2}, {3, static_cast<float>(i)}}; }) ==
+    CHECK(persisted_one([](int i) { return std::array<int, 3>{i, i, i}; }) == std::array<int, 3>{2, 2, 2});
+    CHECK(persisted_one([](int i) { return std::vector<std::array<float, 2>>{{1, 2}, {3, static_cast<float>(i)}}; }) ==
           std::vector<std::array<float, 2>>{{1, 2}, {3, 2}});
-    CHECK(kept([](int) { return std::vector<double>(); }).empty());
-    CHECK(check(kept(ledger_of)) == 4);
+    CHECK(persisted_one([](int) { return std::vector<double>(); }).empty());
+    CHECK(check(persisted_one(ledger_of)) == 4);
     const auto ledgers = p.persist(views::iota(0, 5) | views::transform(delayed(ledger_of)));
     CHECK(p(ledgers | reading(check)) == std::vector<std::int64_t>{0, 2, 4, 6, 8});
 }

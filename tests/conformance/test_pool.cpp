@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
+#include <chrono>
 #include <mutex>
 #include <ranges>
 #include <set>
@@ -93,4 +95,30 @@ TEST_CASE("generators leave no thread behind", "[pool][generator]") {
     for (int round = 0; round < (backend.costly ? 4 : 20); ++round) use();
     // threads that were joined may still be on the kernel's list for a moment
     CHECK(support::eventually([&] { return support::thread_count() <= warm; }));
+}
+
+TEST_CASE("calls that begin while one helper looks for work now and then all get help", "[pool]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    JOBLOT_NEEDS(backend.shared_memory && backend.parallel);
+    threads_of_meeting(4); // there are helpers
+    for (int round = 0; round != support::rounds(100); ++round) {
+        std::this_thread::sleep_for(std::chrono::microseconds(300)); // one of them is half asleep now, the others sleep
+        std::atomic<int> started{0}, alone{0};
+        const auto meet = [&](int) {
+            ++started;
+            return support::eventually([&] { return started == 6; }); // the tasks of all three calls
+        };
+        std::barrier together(3);
+        const auto call = [&] {
+            together.arrive_and_wait();
+            const Parallel parallel({.n_jobs = 2, .backend = backend.choose(), .batch_size = 1});
+            for (const bool met : parallel.map(meet, views::iota(0, 2)))
+                if (!met) ++alone;
+        };
+        {
+            const std::jthread second(call), third(call);
+            call();
+        }
+        REQUIRE(alone == 0);
+    }
 }

@@ -171,6 +171,28 @@ TEST_CASE("returned references and const values decay", "[results]") {
     CHECK(run(n_jobs, 3, constant) == std::vector<std::string>{"0", "1", "2"});
 }
 
+TEST_CASE("a returned reference may be one into the task's own arguments", "[results]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
+    const auto last = [](const std::vector<std::string>& words) -> const std::string& { return words.back(); };
+    const std::string word(100, 'w'); // it does not fit into the string itself
+    const auto make = [&](int i) {
+        return delayed(last)(std::vector<std::string>(static_cast<std::size_t>(i + 1), word));
+    };
+    const auto all_right = [&](const std::vector<std::string>& results) {
+        return results == std::vector<std::string>(results.size(), word);
+    };
+    std::vector<decltype(make(0))> tasks;
+    for (int i = 0; i != 12; ++i) tasks.push_back(make(i));
+    for (const int retries : {0, 1}) {
+        const Parallel p({.n_jobs = n_jobs, .retries = retries});
+        CHECK(all_right(
+            p(std::views::iota(0, 12) | std::views::transform(make)))); // tasks that are made when they are read
+        CHECK(all_right(p(tasks)));
+        CHECK(all_right({std::get<0>(p(make(3)))}));
+    }
+}
+
 TEST_CASE("large, over-aligned and heap-owning results arrive whole", "[results]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);

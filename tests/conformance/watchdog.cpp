@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // Ends the test program with the test's name when one test case hangs: a deadlock must not look like a slow machine.
 
+#include "../support/on_hang.hpp"
+
 #include <catch2/catch_test_case_info.hpp>
 #include <catch2/reporters/catch_reporter_event_listener.hpp>
 #include <catch2/reporters/catch_reporter_registrars.hpp>
@@ -23,6 +25,7 @@ void hung(int) {
     [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text, sizeof text - 1);
     written = ::write(STDERR_FILENO, running.data(), running.size());
     written = ::write(STDERR_FILENO, "\n", 1);
+    if (support::on_hang) support::on_hang();
     std::abort();
 }
 

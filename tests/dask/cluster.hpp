@@ -3,6 +3,7 @@
 // Which Dask: that of the Python JOBLOT_TEST_DASK_PYTHON.
 #pragma once
 
+#include "../support/waiting.hpp"
 #include "process.hpp"
 
 #include <joblot/dask.hpp>
@@ -11,11 +12,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <ranges>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,7 +59,18 @@ public:
             eventually([&] { return exists(scheduler_file()) && !parsed(scheduler_file()).is_discarded(); });
         if (!there) throw std::runtime_error("no scheduler: " + read_all(folder() + "/scheduler.log"));
         address_ = parsed(scheduler_file()).at("address");
-        if (!has_workers(workers)) throw std::runtime_error("no workers: " + read_all(folder() + "/worker-1.log"));
+        if (!has_workers(workers) || (shape.nanny && !nannies_ready()))
+            throw std::runtime_error("no workers: " + read_all(folder() + "/worker-1.log"));
+        all_running().insert(address_);
+    }
+    dask_cluster(const dask_cluster&) = delete;
+    dask_cluster& operator=(const dask_cluster&) = delete;
+    ~dask_cluster() { all_running().erase(address_); }
+
+    /// The addresses of those that there are now. For one thread.
+    static std::set<std::string>& all_running() {
+        static std::set<std::string> addresses;
+        return addresses;
     }
 
     const std::string& address() const { return address_; }
@@ -97,6 +111,24 @@ public:
     /// Whether the cluster comes to have so many workers.
     bool has_workers(int n) {
         return eventually([&] { return state().at("workers").size() == static_cast<std::size_t>(n); });
+    }
+
+    /// Whether all nannies come to know that their workers run. One whose first worker dies before starts no other.
+    bool nannies_ready() {
+        return eventually([&] { return ask({{"ask", "nannies_ready"}}).get<bool>(); });
+    }
+
+    /// Kills the only worker, the nth that was started, and starts another one. Returns when that is there: Dask does
+    /// not wait for one as long as a busy machine may take to start it.
+    void replace_worker(std::size_t nth) {
+        const json before = state().at("workers");
+        worker(nth).signal(SIGKILL);
+        add_worker();
+        const auto only_another = [&] {
+            const json now = state().at("workers");
+            return now.size() == 1 && !before.contains(now.begin().key());
+        };
+        if (!eventually(only_another)) throw std::runtime_error("no other worker has come");
     }
 
     // --- asked from Python
@@ -146,7 +178,10 @@ inline dask_cluster& shared_cluster() {
     return cluster;
 }
 
-inline joblot::dask::backend on(const std::string& address) { return {.scheduler_host = address}; }
+/// With patience: a worker may take long to come up on a busy machine.
+inline joblot::dask::backend on(const std::string& address, std::chrono::milliseconds wait = support::patience) {
+    return {.scheduler_host = address, .wait_for_workers_timeout = wait};
+}
 inline joblot::dask::backend on(const dask_cluster& cluster) { return on(cluster.address()); }
 inline joblot::dask::backend on_cluster() { return on(shared_cluster()); }
 

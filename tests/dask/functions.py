@@ -22,6 +22,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "include/jo
 import joblot  # noqa: E402
 
 
+PATIENCE = 300  # seconds, on the busiest machine
+
+
 def raised(call, *args, **kwargs):
     """What a call raises."""
     try:
@@ -29,6 +32,14 @@ def raised(call, *args, **kwargs):
     except Exception as error:
         return error
     raise AssertionError("nothing was raised, but there is %r" % (result,))
+
+
+def remove_program(dask_worker):
+    """A cleaner of temporary files; gives how many files it has deleted."""
+    files = list(pathlib.Path(dask_worker.local_directory).glob("joblot-*"))
+    for file in files:
+        file.unlink()
+    return len(files)
 
 
 def check_error(error, kind, *parts):
@@ -139,11 +150,19 @@ class Tests:
         check_error(raised(joblot.function, "/nowhere/at/all", "f"), RuntimeError, "/nowhere/at/all cannot be asked")
         check_error(raised(self.function("version")), RuntimeError, "version() runs on Dask's workers")
 
+    def test_a_program_that_is_gone_is_brought_again(self):
+        version = self.function("version")
+        removed = self.client.run(remove_program)
+        assert all(removed.values()), removed
+        error = raised(self.client.submit(version, pure=False).result)
+        check_error(error, RuntimeError, "worker tcp://", "/joblot-", "No such file", "joblot.function(...)")
+        assert list(self.submit("version")) == list(self.submit("version"))
+
     def test_workers_that_come_later_have_it(self):
         self.function("version")
         with Client(self.client.scheduler.address, set_as_default=False) as other:  # has not deployed anything itself
             self.client.cluster.scale(3)
-            other.wait_for_workers(3)
+            other.wait_for_workers(3, timeout=PATIENCE)
             newest = max(other.scheduler_info()["workers"].items(), key=lambda item: int(item[1]["id"]))[0]
             assert joblot.function(self.program, "next", client=other)
             future = other.submit(joblot.function(self.program, "next", client=other), 1, workers=[newest])
@@ -163,6 +182,7 @@ class Tests:
         results = self.client.map(doubled, [numpy.full(3, i, "f4") for i in range(200)])
         os.kill(pids[0], signal.SIGKILL)
         assert [r.tolist() for r in self.client.gather(results)] == [[2 * i] * 3 for i in range(200)]
+        self.client.wait_for_workers(2, timeout=PATIENCE)  # its nanny starts another one
 
     def test_nothing_is_left(self):
         """But for what failed: tracebacks of Python's hold those futures."""
@@ -180,6 +200,8 @@ class Tests:
 
 
 def main():
+    # Else the cluster gives up a worker that its nanny takes longer to start again.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "%d s" % PATIENCE})
     with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
         with Client(cluster) as client:
             tests = Tests(sys.argv[1], client)

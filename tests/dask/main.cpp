@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // main of the tests that need a Dask cluster: skipped (77) where JOBLOT_TEST_DASK_PYTHON names no Python.
 
-#include <joblot/init.hpp>
+#include "../support/engine.hpp"
+
 #include <joblot/wire/remote_exception.hpp>
 
 #include <catch2/catch_session.hpp>

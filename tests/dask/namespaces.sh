@@ -86,6 +86,17 @@ start() {
     disown # its end is no news
 }
 
+# No client waits for one as long as a busy machine may take to start it.
+wait_for_scheduler() {
+    local i
+    for i in {1..600}; do
+        on client bash -c "exec 3<>/dev/tcp/$(address scheduler)/8786" 2>/dev/null && return
+        sleep 0.2
+    done
+    echo "no scheduler has come"
+    return 1
+}
+
 # start_cluster tcp|tls
 start_cluster() {
     local protocol=$1 tls=() worker
@@ -93,6 +104,7 @@ start_cluster() {
     scheduler=$protocol://$(address scheduler):8786
     start scheduler "$python" -m distributed.cli.dask_scheduler --protocol "$protocol" --host "$(address scheduler)" \
         --port 8786 --no-dashboard "${tls[@]}"
+    wait_for_scheduler || return
     for worker in worker1 worker2; do
         mkdir -p "$work/$worker"
         start "$worker" "$python" -m distributed.cli.dask_worker "$scheduler" --host "$(address "$worker")" \
@@ -114,7 +126,7 @@ run_layout() {
     tls) start_cluster tls && tls=(--tls "$work/ca.pem" "$work/client.pem" "$work/client.key") ;;
     tcp | refused | silent) start_cluster tcp ;;
     *) echo "no layout '$layout'" >&2; return 1 ;;
-    esac
+    esac || return
     let_client_to_workers
     case $layout in
     refused) keep_client_from_workers unreachable ;;

@@ -70,6 +70,11 @@ def children(dask_worker):
     return found
 
 
+def runs(dask_worker):
+    """Whether a nanny knows that its worker runs. One whose first worker dies before that starts no other."""
+    return dask_worker.process is not None and dask_worker.process.status.name == "running"
+
+
 def hog(size, dask_worker):
     """Fills so many bytes of the worker's memory; 0 frees them. It spills nothing: 2022.12 cannot read it with zict 3."""
     import sys
@@ -93,6 +98,9 @@ class Oracle:
 
     def files(self):
         return self.client.run(files)
+
+    def nannies_ready(self):
+        return all(self.client.run(runs, nanny=True).values())
 
     def children(self):
         return self.client.run(children)

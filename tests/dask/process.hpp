@@ -20,6 +20,14 @@
 
 namespace support {
 
+/// The words of a command as `exec` takes them, as long as they are not changed.
+inline std::vector<char*> pointers_to(std::vector<std::string>& command) {
+    std::vector<char*> pointers;
+    for (std::string& word : command) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
 /// A child process with its own children, all of them killed when the object or the test program ends.
 class process {
 public:
@@ -29,9 +37,7 @@ public:
         if (talks) open_pipes();
         const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (output < 0) throw std::system_error(errno, std::generic_category(), log);
-        std::vector<char*> arguments;
-        for (std::string& word : command_) arguments.push_back(word.data());
-        arguments.push_back(nullptr);
+        std::vector<char*> arguments = pointers_to(command_);
         pid_ = ::fork(); // not posix_spawn, which cannot ask for the signal below
         if (pid_ == 0) become(arguments, output);
         ::close(output);

@@ -5,6 +5,7 @@
 #include "failure.hpp"
 
 #include <joblot/dask/client.hpp>
+#include <joblot/dask/session/session.hpp>
 
 #include <cstdlib>
 #include <ranges>

@@ -4,10 +4,11 @@
 #include "../support/child.hpp"
 #include "../support/sanitizers.hpp"
 #include "cluster.hpp"
+#include "environment.hpp"
 #include "failure.hpp"
 
 #include <joblot/dask/client.hpp>
-#include <joblot/dask/local_cluster.hpp>
+#include <joblot/dask/local/local_cluster.hpp>
 
 #include <csignal>
 #include <cstdlib>
@@ -18,6 +19,7 @@ namespace {
 
 using support::contains;
 using support::failure_of;
+using support::variable;
 
 using joblot::dask::Client;
 using joblot::dask::local_cluster_options;
@@ -56,28 +58,6 @@ std::vector<std::string> folders() {
     return found;
 }
 
-/// Sets an environment variable, or takes it away, as long as it lives.
-class variable {
-public:
-    variable(const char* name, const char* value) : name_(name) {
-        if (const char* const old = std::getenv(name)) old_ = old;
-        set(value);
-    }
-    ~variable() { set(old_ ? old_->c_str() : nullptr); }
-    variable(const variable&) = delete;
-    variable& operator=(const variable&) = delete;
-
-private:
-    void set(const char* value) const {
-        if (value)
-            ::setenv(name_, value, 1);
-        else
-            ::unsetenv(name_);
-    }
-    const char* name_;
-    std::optional<std::string> old_;
-};
-
 /// While it lives, temporary folders are made apart from those of other tests.
 struct own_folders {
     support::scratch_dir dir;
@@ -89,7 +69,74 @@ local_cluster_options with_python(local_cluster_options options = {}) {
     return options;
 }
 
+int workers_seen(const std::string& address) { return static_cast<int>(Client(address).ncores().size()); }
+
+/// How all addresses of a local cluster begin.
+const std::string scheme = joblot::dask::engine::has_tls ? "tls://127.0.0.1:" : "tcp://127.0.0.1:";
+
+/// What a Python that wants to connect with a cluster says. @param security Of its client.
+std::string python_sees(const std::string& address, const std::string& security, const std::string& file) {
+    const std::string script = "import sys\n"
+                               "from distributed import Client\n"
+                               "from distributed.security import Security\n"
+                               "address, file = sys.argv[1:]\n"
+                               "try:\n"
+                               "    with Client(address, timeout=20, security=" +
+                               security +
+                               ") as client:\n"
+                               "        print('sum', client.submit(sum, [40, 2]).result())\n"
+                               "except Exception as e:\n"
+                               "    print('refused', type(e).__name__)\n";
+    return joblot::dask::engine::output_of({support::dask_python(), "-c", script, address, file}, support::patience)
+        .text.value_or("");
+}
+
 } // namespace
+
+TEST_CASE("a local cluster lets nobody in who cannot read its certificate", "[local_cluster]") {
+    if constexpr (!joblot::dask::engine::has_tls) SKIP("a program without OpenSSL");
+    namespace fs = std::filesystem;
+    const own_folders own;
+    std::string pem;
+    {
+        const Client client(with_python({.threads_per_worker = 1}));
+        const std::string address = client.address();
+        pem = client.tls().certificate;
+        CHECK((fs::status(pem).permissions() & (fs::perms::group_all | fs::perms::others_all)) == fs::perms::none);
+        CHECK((fs::status(fs::path(pem).parent_path()).permissions() &
+               (fs::perms::group_all | fs::perms::others_all)) == fs::perms::none);
+
+        std::vector<std::string> doors{address};
+        for (const auto& [worker, threads] : client.ncores()) doors.push_back(worker);
+        CHECK(doors.size() == 2);
+        const std::string forged = own.dir.file("forged.pem");
+        joblot::dask::engine::own_certificate().write(forged);
+        for (const std::string& door : doors) {
+            const std::string plain = "tcp" + door.substr(3);
+            CHECK(contains(failure_of([&] { const Client stranger(plain); }), "failed while"));
+            CHECK(contains(failure_of([&] { const Client s(door, {.ca = pem, .certificate = forged, .key = forged}); }),
+                           "does not accept the certificate"));
+            CHECK(contains(failure_of([&] { const Client s(door, {.ca = forged, .certificate = pem, .key = pem}); }),
+                           "its certificate is not signed"));
+        }
+        CHECK(contains(python_sees("tcp" + address.substr(3), "None", pem), "refused"));
+        const char* const security =
+            "Security(tls_ca_file=file, tls_client_cert=file, tls_client_key=file, require_encryption=True)";
+        CHECK(contains(python_sees(address, security, pem), "sum 42"));
+
+        // Python and programs on its workers have the certificate in their environment.
+        CHECK(joblot::Parallel({.backend = joblot::dask::backend{.client = &client}})(
+                  joblot::delayed(workers_seen)(address), joblot::delayed(workers_seen)(address)) == std::tuple(1, 1));
+    }
+    CHECK_FALSE(support::exists(pem));
+}
+
+TEST_CASE("a local cluster without TLS is to be had", "[local_cluster]") {
+    const Client client(with_python({.threads_per_worker = 1, .tls = false}));
+    CHECK(client.address().starts_with("tcp://127.0.0.1:"));
+    CHECK(client.tls().ca.empty());
+    CHECK(Client(client.address()).ncores().size() == 1);
+}
 
 TEST_CASE("a local cluster has what was asked for, on loopback only, and ends with its client", "[local_cluster]") {
     const own_folders own;
@@ -98,12 +145,12 @@ TEST_CASE("a local cluster has what was asked for, on loopback only, and ends wi
     {
         const Client client(with_python({.workers = 2, .threads_per_worker = 3}));
         const std::string address = client.scheduler_info()["address"];
-        CHECK(address.starts_with("tcp://127.0.0.1:"));
+        CHECK(address.starts_with(scheme));
         CHECK(client.address() == address);
         const auto workers = client.ncores();
         CHECK(workers.size() == 2);
         for (const auto& [worker, threads] : workers) {
-            CHECK(worker.starts_with("tcp://127.0.0.1:"));
+            CHECK(worker.starts_with(scheme));
             CHECK(threads == 3);
         }
         const bool has_bokeh = support::dask_python().find("2026") != std::string::npos;
@@ -115,8 +162,8 @@ TEST_CASE("a local cluster has what was asked for, on loopback only, and ends wi
             CHECK(leaders.size() == 2);
             processes = with_groups_of(leaders);
         }
-        CHECK(processes.size() >= 4); // the scheduler, the nannies' process, and two workers
-        const Client second(address); // it can be reached like any other
+        CHECK(processes.size() >= 4);               // the scheduler, the nannies' process, and two workers
+        const Client second(address, client.tls()); // it can be reached like any other
         CHECK(second.ncores() == workers);
     }
     CHECK(all_gone(processes));
@@ -125,7 +172,7 @@ TEST_CASE("a local cluster has what was asked for, on loopback only, and ends wi
 
 TEST_CASE("Client{} starts a cluster with the Python of JOBLOT_PYTHON", "[local_cluster]") {
     const variable python("JOBLOT_PYTHON", support::dask_python().c_str());
-    const variable none("DASK_SCHEDULER_ADDRESS", nullptr);
+    const variable none("DASK_SCHEDULER_ADDRESS", std::nullopt);
     Client client;
     CHECK(client.ncores().size() == 1);
     CHECK(client.ncores().begin()->second == joblot::cpu_count());
@@ -141,7 +188,7 @@ TEST_CASE("a local cluster ends when its owner is killed", "[local_cluster][fork
     if (owner == 0) {
         try {
             const local_cluster cluster(with_python({.workers = 2}));
-            const auto client = Client(cluster.address());
+            const auto client = Client(cluster.address(), cluster.tls());
             client.wait_for_workers(2, std::chrono::seconds(60));
             support::publish(dir.file("folder"), cluster.folder().string());
             support::sleep_for_ever();
@@ -190,9 +237,9 @@ TEST_CASE("no Python, no Dask", "[local_cluster]") {
     CHECK(contains(none, "pip install"));
     const std::string without = fake("without", "echo joblot False False");
     const variable python("JOBLOT_PYTHON", without.c_str());
-    const variable nowhere("DASK_SCHEDULER_ADDRESS", nullptr);
+    const variable nowhere("DASK_SCHEDULER_ADDRESS", std::nullopt);
     CHECK(contains(failure_of([] { const Client client; }), without + " (from JOBLOT_PYTHON) has no Dask"));
-    const variable not_set("JOBLOT_PYTHON", nullptr);
+    const variable not_set("JOBLOT_PYTHON", std::nullopt);
     const variable environment("VIRTUAL_ENV", dir.path().c_str());
     const variable path("PATH", dir.path().c_str());
     const std::string tried = failure_of([] { const Client client; });

@@ -4,7 +4,9 @@
 #include "cluster.hpp"
 
 #include <future>
+#include <limits>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -80,7 +82,7 @@ TEST_CASE("resources: tasks run where there are enough", "[options]") {
     dask_cluster cluster(1);
     cluster.add_worker({.threads = 2, .resources = "slots=1"});
     REQUIRE(cluster.has_workers(2));
-    joblot::dask::backend backend{.scheduler_host = cluster.address()};
+    joblot::dask::backend backend = support::on(cluster);
     backend.resources = {{"slots", 1.0}};
     CHECK(workers_used(backend) == std::set<int>{cluster.worker(2).pid()});
     support::check_clean(cluster);
@@ -132,6 +134,40 @@ TEST_CASE("wait_for_workers_timeout: a cluster without workers is an error that 
 TEST_CASE("workers that come within wait_for_workers_timeout get the tasks", "[options]") {
     dask_cluster cluster(0);
     cluster.add_worker();
-    CHECK(support::pool_works(Parallel({.backend = joblot::dask::backend{.scheduler_host = cluster.address()}})));
+    CHECK(support::pool_works(Parallel({.backend = support::on(cluster)})));
     support::check_clean(cluster);
+}
+
+TEST_CASE("text that is not UTF-8 is refused where it is given, and harms nobody", "[options]") {
+    const std::string text = "caf\xe9";
+    const auto refusal = [](const auto& what) -> std::string {
+        try {
+            what();
+        } catch (const std::invalid_argument& e) {
+            return e.what();
+        }
+        return "nothing was refused";
+    };
+    const auto names = [](const std::string& told, const std::string& value) {
+        INFO(told);
+        return told.starts_with("joblot: " + value + " = \"caf\\xe9");
+    };
+    joblot::dask::backend by_worker = on_cluster(), by_resource = on_cluster(), nan = on_cluster();
+    by_worker.workers = {"worker-1", text};
+    by_resource.resources = {{text, 1}};
+    nan.resources = {{"GPU", std::numeric_limits<double>::quiet_NaN()}};
+    CHECK(names(refusal([&] { static_cast<void>(by_worker.make()); }), "workers"));
+    CHECK(names(refusal([&] { static_cast<void>(by_resource.make()); }), "resources"));
+    CHECK(refusal([&] { static_cast<void>(nan.make()); }).starts_with("joblot: resources = GPU nan"));
+    CHECK(names(refusal([&] { static_cast<void>(support::on(text).make()); }), "scheduler_host"));
+    const joblot::dask::Client client(shared_cluster().address());
+    CHECK(names(refusal([&] { static_cast<void>(client.dataset(text)); }), "name"));
+    CHECK(names(refusal([&] { client.unpublish_dataset(text); }), "name"));
+    CHECK(names(refusal([&] { const joblot::dask::exported function(text, support::right_value); }), "name"));
+    CHECK(names(refusal([&] { const joblot::dask::exported function("f", support::right_value, {text}); }),
+                "parameters"));
+    // Labels may be any bytes: only what can be shown of them goes there.
+    CHECK(Parallel({.backend = on_cluster()})(views::iota(0, 4) | views::transform(delayed(support::right_value, text)))
+              .size() == 4);
+    support::check_clean(shared_cluster());
 }

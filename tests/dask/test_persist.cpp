@@ -5,6 +5,8 @@
 #include "failure.hpp"
 #include "published.hpp"
 
+#include <joblot/dask/data/desired_keys.hpp>
+
 #include <algorithm>
 #include <array>
 #include <complex>
@@ -22,7 +24,6 @@ namespace {
 namespace views = std::views;
 using joblot::delayed;
 using joblot::Parallel;
-using joblot::persisted;
 using joblot::dask::Client;
 using support::contains;
 using support::dask_cluster;
@@ -36,7 +37,7 @@ std::vector<double> ramp(int n) {
     std::iota(values.begin(), values.end(), 0.0);
     return values;
 }
-double sum_of_kept(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+double sum_of_persisted(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 std::vector<double> half_of(const std::vector<double>& values) {
     return {values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2)};
 }
@@ -142,15 +143,16 @@ TEST_CASE("results are read by later tasks without coming to the client, and the
         ramps.clear(); // Dask keeps how they are made, as the halves may be needed again; not their values
         CHECK(support::eventually([&] { return count_in_memory(cluster) == 6; }));
         const auto sums =
-            p(halves | views::transform([](const auto& h) { return delayed(sum_of_kept)(std::cref(h)); }));
+            p(halves | views::transform([](const auto& h) { return delayed(sum_of_persisted)(std::cref(h)); }));
         CHECK(sums[4] == 50'001.0 * 50'002 / 2);
         CHECK(cluster.history("half_of", "memory") == 6);
         // On other backends they are brought here.
-        CHECK(Parallel({.backend = "threads"})(
-                  halves | views::transform([](const auto& h) { return delayed(sum_of_kept)(std::cref(h)); })) == sums);
+        CHECK(Parallel({.backend = "threads"})(halves | views::transform([](const auto& h) {
+                                                   return delayed(sum_of_persisted)(std::cref(h));
+                                               })) == sums);
         CHECK(contains(failure_of([&] {
                            Parallel({.backend = "processes"})(halves | views::transform([](const auto& h) {
-                                                                  return delayed(sum_of_kept)(std::cref(h));
+                                                                  return delayed(sum_of_persisted)(std::cref(h));
                                                               }));
                        }),
                        "is on a Dask cluster"));
@@ -172,7 +174,7 @@ TEST_CASE("a result whose worker dies is computed again, with the arguments that
                                 }));
         cluster.worker(1).signal(SIGKILL);
         const auto sums =
-            p(scaled | views::transform([](const auto& s) { return delayed(sum_of_kept)(std::cref(s)); }));
+            p(scaled | views::transform([](const auto& s) { return delayed(sum_of_persisted)(std::cref(s)); }));
         CHECK(sums == std::vector<double>{3000, 6000, 9000, 12000, 15000, 18000});
         CHECK(scaled[5]->size() == 6000);
     }
@@ -181,10 +183,7 @@ TEST_CASE("a result whose worker dies is computed again, with the arguments that
 
 TEST_CASE("results are computed again when the last copy of a broadcast value went with them", "[persist]") {
     dask_cluster cluster(1);
-    auto lose_all = [&, number = std::size_t{0}]() mutable {
-        cluster.worker(++number).signal(SIGKILL);
-        cluster.add_worker();
-    };
+    auto lose_all = [&, number = std::size_t{0}]() mutable { cluster.replace_worker(++number); };
     {
         const Client client{cluster.address()};
         const joblot::parallel_backend guard{joblot::dask::backend{.client = &client}};
@@ -199,7 +198,7 @@ TEST_CASE("results are computed again when the last copy of a broadcast value we
         const auto halves =
             p.persist(scaled | views::transform([](const auto& s) { return delayed(half_of)(std::cref(s)); }));
         const auto sums = [&] {
-            return p(halves | views::transform([](const auto& h) { return delayed(sum_of_kept)(std::cref(h)); }));
+            return p(halves | views::transform([](const auto& h) { return delayed(sum_of_persisted)(std::cref(h)); }));
         };
         const std::vector<double> expected{0, 1225, 2450, 3675, 4900, 6125};
         SECTION("for tasks that read them") {
@@ -237,10 +236,10 @@ TEST_CASE("a result that cannot be computed again is an error that names it", "[
         // The argument is too large for the graph: it is data on the worker, and dies with it.
         const auto results = p.persist(views::iota(0, 1) |
                                        views::transform([](int) { return delayed(half_of, "halve")(ramp(100'000)); }));
-        cluster.worker(1).signal(SIGKILL);
-        cluster.add_worker();
-        const std::string why = failure_of(
-            [&] { p(results | views::transform([](const auto& r) { return delayed(sum_of_kept)(std::cref(r)); })); });
+        cluster.replace_worker(1);
+        const std::string why = failure_of([&] {
+            p(results | views::transform([](const auto& r) { return delayed(sum_of_persisted)(std::cref(r)); }));
+        });
         CHECK(contains(why, "of the persisted result of \"halve\" is not on the cluster any more"));
         CHECK(contains(failure_of([&] { static_cast<void>(results[0].get()); }),
                        "the persisted result of \"halve\" could not be brought here"));
@@ -270,10 +269,10 @@ TEST_CASE("a call that fails leaves none of its results on the cluster; one that
 
 TEST_CASE("results that are not on a cluster are not published there, nor read on another one", "[persist]") {
     const Client client{shared_cluster().address()};
-    CHECK_THROWS_AS(client.publish_dataset("x", persisted<int>(3)), std::invalid_argument);
+    CHECK_THROWS_AS(client.publish_dataset("x", joblot::persisted<int>(3)), std::invalid_argument);
     const auto here = Parallel({.backend = joblot::dask::backend{.client = &client}})
                           .persist(views::iota(4, 5) | views::transform(delayed(ramp)));
     const dask_cluster other(1);
-    CHECK(contains(failure_of([&] { Parallel({.backend = on(other)})(delayed(sum_of_kept)(std::cref(here[0]))); }),
+    CHECK(contains(failure_of([&] { Parallel({.backend = on(other)})(delayed(sum_of_persisted)(std::cref(here[0]))); }),
                    "the persisted result of \"ramp\" is on the Dask cluster at " + shared_cluster().address()));
 }

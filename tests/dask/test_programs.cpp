@@ -40,6 +40,15 @@ TEST_CASE("a program runs on workers however it is linked", "[calls]") {
     CHECK(support::eventually([&] { return shared_cluster().clients() == clients_before; }));
 }
 
+TEST_CASE("a program that was started without stdin, stdout and stderr prints into no connection", "[calls]") {
+    const support::scratch_dir dir;
+    const std::string closed = R"(exec "$0" "$1" <&- >&- 2>&-)";
+    support::process child({"/bin/sh", "-c", closed, program("loop"), shared_cluster().address()}, dir.file("log"));
+    const int status = child.wait();
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    support::check_clean(shared_cluster());
+}
+
 TEST_CASE("two programs of one build that come to a fresh cluster at the same time", "[calls]") {
     for (int round = 0; round != 3; ++round) {
         support::dask_cluster cluster(2);

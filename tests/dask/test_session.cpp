@@ -5,8 +5,9 @@
 #include "../support/child.hpp"
 #include "cluster.hpp"
 #include "failure.hpp"
+#include "relay.hpp"
 
-#include <joblot/dask/session.hpp>
+#include <joblot/dask/session/session.hpp>
 
 #include <sys/socket.h>
 
@@ -157,7 +158,7 @@ TEST_CASE("large values, there by scatter and back", "[session]") {
     std::vector<engine::payload> pieces;
     pieces.emplace_back(bytes_of(large.substr(0, 1'000'001)));
     pieces.emplace_back(bytes_of(large.substr(1'000'001)));
-    s->scatter(key, std::move(pieces), false, plain_bytes);
+    s->scatter(key, std::move(pieces), false, {}, plain_bytes);
     const auto listener = std::make_shared<ends>();
     std::vector<engine::task_submission> task(1);
     task[0] = {fresh_key(*s), {}, key, {}};
@@ -172,7 +173,7 @@ TEST_CASE("large values, there by scatter and back", "[session]") {
 TEST_CASE("scattered data as a further argument, on all workers", "[session]") {
     const auto s = connect(shared_cluster().address());
     const std::string key = fresh_key(*s) + "-image";
-    s->scatter(key, one_piece(" and the image"), true, plain_bytes);
+    s->scatter(key, one_piece(" and the image"), true, {}, plain_bytes);
     const auto where = shared_cluster().tasks().at(key).at("workers").size();
     CHECK(where == 2);
     const auto listener = std::make_shared<ends>();
@@ -359,7 +360,7 @@ TEST_CASE("closing ends what has not ended, and frees it on the cluster", "[sess
     const auto listener = std::make_shared<ends>();
     {
         const auto s = connect(shared_cluster().address());
-        s->scatter(fresh_key(*s) + "-data", one_piece("left behind"), false, plain_bytes);
+        s->scatter(fresh_key(*s) + "-data", one_piece("left behind"), false, {}, plain_bytes);
         evaluate(*s, {waiting(dir.path()), "b'quick'"}, listener);
         REQUIRE(support::eventually([&] { return support::exists(dir.file("begun")); }));
         CHECK(listener->wait_for(1).front().how == result);
@@ -450,6 +451,37 @@ TEST_CASE("nothing of a session may be used in a forked child, and nothing is lo
           }) == "");
     CHECK(s->alive());
     CHECK(works(*s));
+}
+
+TEST_CASE("whoever looks for a lost session may be its last owner, while another thread forks", "[session][fork]") {
+    for (int round = 0; round != 30; ++round) {
+        auto relay = std::make_unique<support::relay>(shared_cluster().address());
+        const std::string address = relay->address();
+        auto s = connect(address);
+        REQUIRE(works(*s)); // so it has a connection with a worker, which ends with it
+        std::atomic<bool> over = false;
+        std::atomic<int> looked = 0;
+        std::vector<std::jthread> others;
+        others.emplace_back([&] {
+            while (!over) {
+                const pid_t child = ::fork();
+                if (child == 0) ::_exit(0);
+                if (child > 0) ::waitpid(child, nullptr, 0);
+            }
+        });
+        for (int i = 0; i != 2; ++i) {
+            others.emplace_back([&] {
+                for (; !over; ++looked) static_cast<void>(engine::session_table::find(address));
+            });
+        }
+        REQUIRE(support::eventually([&] { return looked > 100; }));
+        relay.reset();
+        while (s->alive()) std::this_thread::yield();
+        s.reset(); // its thread may still be closing what it has
+        const int before = looked;
+        REQUIRE(support::eventually([&] { return looked > before + 100; }));
+        over = true;
+    }
 }
 
 TEST_CASE("connecting: nobody there, somebody else, somebody who says nothing", "[session]") {

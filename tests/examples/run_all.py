@@ -7,8 +7,8 @@ import sys
 
 import harness
 
-EXAMPLES = ("checksum_tree", "crash_isolation", "mandelbrot", "option_pricing", "parallel_simple", "shared_model",
-            "streaming")
+EXAMPLES = ("checksum_tree", "crash_isolation", "long_sweep", "mandelbrot", "option_pricing", "parallel_simple",
+            "shared_model", "streaming")
 
 
 def main():

@@ -4,8 +4,8 @@
 //
 // Input: the size of the pieces, less one; the bytes of the connection.
 
-#include <joblot/dask/events.hpp>
-#include <joblot/dask/requests.hpp>
+#include <joblot/dask/protocol/events.hpp>
+#include <joblot/dask/protocol/requests.hpp>
 
 #include <algorithm>
 #include <cstddef>

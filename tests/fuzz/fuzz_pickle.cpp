@@ -2,8 +2,8 @@
 // Fuzzes the reader of pickles, which come from workers: every value is looked at, and described as an exception.
 // Broken ones give a serialization_error, and nothing else.
 
-#include <joblot/dask/events.hpp>
-#include <joblot/dask/pickle_reader.hpp>
+#include <joblot/dask/protocol/events.hpp>
+#include <joblot/dask/protocol/pickle_reader.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -2,6 +2,7 @@
 // The types that fuzz_codec reads, one for each thing that the codec can do; and an example of each.
 #pragma once
 
+#include <joblot/cereal.hpp>
 #include <joblot/persisted.hpp>
 #include <joblot/wire/codec.hpp>
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
-// Writes the seeds of the fuzz targets: good inputs of every kind. make_corpus FOLDER fills FOLDER/fuzz_codec and
-// FOLDER/fuzz_frame.
+// Writes the seeds of the fuzz targets: good inputs of every kind. make_corpus FOLDER fills FOLDER/fuzz_codec,
+// FOLDER/fuzz_frame, FOLDER/fuzz_answer, FOLDER/fuzz_board and FOLDER/fuzz_block.
 
+#include "fuzz_block_types.hpp"
 #include "fuzz_types.hpp"
 
 #include <joblot/process/worker_config.hpp>
 #include <joblot/wire/batch_protocol.hpp>
+#include <joblot/wire/block.hpp>
 #include <joblot/wire/frame.hpp>
 #include <joblot/wire/remote_exception.hpp>
+#include <joblot/wire/segment.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +21,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,6 +42,16 @@ private:
 
 std::string text_of(bytes_view bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
+/// The number of a type, and a message with the sizes of its blocks.
+std::string numbered(std::size_t number, const outgoing& message) {
+    std::string input{static_cast<char>(number), static_cast<char>(message.blocks.size())};
+    for (const bytes_view b : message.blocks) {
+        const std::size_t size = b.size() - out_of_band_from;
+        input += {static_cast<char>(size & 0xff), static_cast<char>(size >> 8)};
+    }
+    return input + text_of(message.stream);
+}
+
 template <class T>
 void add_value(const folder& to, std::size_t number) {
     for (const bool empty : {true, false}) {
@@ -50,12 +65,7 @@ void add_value(const folder& to, std::size_t number) {
         outgoing message;
         encoder writer(message);
         encode(writer, value);
-        std::string input{static_cast<char>(number), static_cast<char>(message.blocks.size())};
-        for (const bytes_view b : message.blocks) {
-            const std::size_t size = b.size() - out_of_band_from;
-            input += {static_cast<char>(size & 0xff), static_cast<char>(size >> 8)};
-        }
-        to.add("type_" + std::to_string(number) + (empty ? "_empty" : "_full"), input + text_of(message.stream));
+        to.add("type_" + std::to_string(number) + (empty ? "_empty" : "_full"), numbered(number, message));
     }
 }
 template <std::size_t... I>
@@ -82,7 +92,7 @@ template <class... Args>
 std::string request(std::uint64_t runner, bool shared, const Args&... args) {
     outgoing message;
     encoder to(message);
-    message.put(run_request{.sequence = 1, .runner = {{}, runner}, .count = 3});
+    message.put(run_request{.sequence = 1, .runner = {.offset = runner}, .count = 3});
     for (int k = 0; k != 3; ++k) {
         const std::size_t blocks = message.blocks.size();
         const std::size_t part = message.begin_part();
@@ -137,6 +147,74 @@ void add_frames(const folder& to) {
                           frame(frame_kind::images, numbers_of_images) + frame(frame_kind::quit, outgoing()));
 }
 
+/// What happens in calls of each kind: the numbers are those of `call::step` in fuzz_answer.cpp.
+void add_answers(const folder& to) {
+    const std::string claim("\0", 1), read("\6"), lost("\3\0", 2), stop("\4");
+    const std::string next("\x9\0\0\0\1", 5), two("\x9\0\0\1\1\2", 6); // one right result of the last batch, and two
+    const std::string again("\x9\0\2\0\0\1", 6), ahead("\x9\0\2\0\1\1", 6), early("\x9\0\x10\0\1", 5);
+    const std::string thrown("\x9\0\0\0\x9", 5), skipped("\x9\0\0\0\x8", 5), large("\x9\0\0\0\xd", 5);
+    const std::string slow("\x9\0\x20\0\xff\xff\xff\xff\xff\xff\xff\x7f\1", 13), first("\x9\1\0\0\1", 5);
+    for (char kind = 0; kind != 6; ++kind) {
+        const std::string three{kind, 2, 0, 3, 0}, many{kind, 15, 1, 2, 6}, adapted{kind, 9, 2, 0, 1};
+        const auto add = [&](const char* name, const std::string& script) {
+            to.add(name + std::to_string(kind), script + '\1');
+        };
+        add("right", three + claim + next + read + two + read + read);
+        add("twice", three + claim + next + again + two);
+        add("ahead", three + claim + ahead + early);
+        add("out_of_order", many + claim + claim + claim + next + first + read + next + first + read + read);
+        add("failing", many + claim + thrown + next + claim + skipped + lost + next);
+        add("lost", adapted + claim + next + lost + claim + slow + slow + large + read);
+        const std::string tried_twice{kind, 0, 2, 1, 0}; // each try as long as can be
+        add("durations", tried_twice + claim + slow.substr(0, 12) + '\x9' + slow);
+        add("stopped", adapted + claim + claim + next + stop + next + first);
+    }
+}
+
+/// What workers say, then what stands on their boards, which is read from the end: see fuzz_board.cpp.
+void add_boards(const folder& to) {
+    const std::string three("\2\0\0", 3), limited("\2\1\x29", 3), kept("\7\2\x2c", 3);
+    const std::string all("\1\x10\0\0", 4), one("\1\0\1\0", 4), none("\0", 1), thrown("\1\x10\4\0", 4);
+    const std::string raw("\x0f\xff\0", 3), on_first("\1"), on_second("\x21"), started("\x24"), late("\x9");
+    to.add("right", three + all);
+    to.add("dies_on_task", kept + none + one + on_second + on_first);
+    to.add("dies_between", three + none + none + none);
+    to.add("timed_out", limited + none + late + started + on_first);
+    to.add("left_in_time", limited + one + late + on_second + late + started + on_first);
+    to.add("thrown", kept + thrown + raw);
+    to.add("heed", kept + one + one + '\x0c' + '\x8' + on_second);
+}
+
+template <class T>
+void add_block(const folder& to, std::size_t number) {
+    T value{};
+    if constexpr (requires { value.resize(3); }) value.resize(3);
+    outgoing message;
+    encoder writer(message);
+    encode_as_block(writer, value);
+    to.add("value_" + std::to_string(number), numbered(number, message));
+    const segment image(7, message);
+    const mapping content(image.file(), file_size(image.file()), false);
+    const std::string shared = text_of({content.data(), content.size()});
+    to.add("persisted_" + std::to_string(number), static_cast<char>(128 + number) + shared);
+}
+template <class T>
+void add_chunk(const folder& to, std::size_t number) {
+    const std::vector<std::array<T, 2>> value(3);
+    outgoing message;
+    encoder writer(message);
+    encode_as_block(writer, value);
+    const segment image(7, message);
+    const mapping content(image.file(), file_size(image.file()), false);
+    to.add("chunk_" + std::to_string(number),
+           static_cast<char>(192 + number) + text_of({content.data(), content.size()}));
+}
+template <std::size_t... I, std::size_t... K>
+void add_blocks(const folder& to, std::index_sequence<I...>, std::index_sequence<K...>) {
+    (add_block<std::tuple_element_t<I, fuzz::values>>(to, I), ...);
+    (add_chunk<std::tuple_element_t<K, fuzz::numbers>>(to, K), ...);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -147,4 +225,8 @@ int main(int argc, char** argv) {
     const std::filesystem::path root(argv[1]);
     add_values(folder(root / "fuzz_codec"), std::make_index_sequence<std::tuple_size_v<fuzz::types>>());
     add_frames(folder(root / "fuzz_frame"));
+    add_answers(folder(root / "fuzz_answer"));
+    add_boards(folder(root / "fuzz_board"));
+    add_blocks(folder(root / "fuzz_block"), std::make_index_sequence<std::tuple_size_v<fuzz::values>>(),
+               std::make_index_sequence<std::tuple_size_v<fuzz::numbers>>());
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 // Writes the seeds of fuzz_dask_message and fuzz_pickle: messages recorded from real schedulers, and the pickles in
-// them. make_dask_corpus CAPTURED FOLDER fills FOLDER/fuzz_dask_message and FOLDER/fuzz_pickle.
+// them; and answers to batches for fuzz_dask_answer. make_dask_corpus CAPTURED FOLDER fills FOLDER/fuzz_TARGET.
 
-#include <joblot/dask/message.hpp>
+#include <joblot/dask/protocol/batch_payload.hpp>
+#include <joblot/dask/protocol/message.hpp>
+#include <joblot/wire/codec.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +15,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -36,6 +40,36 @@ void write_pickles(message& m, const json& place, const fs::path& stem, int& num
         for (const json& inner : place) write_pickles(m, inner, stem, number);
 }
 
+/// Answers that end in each way, with results of two tasks, one of them in a block.
+void write_answers(const fs::path& to) {
+    using namespace joblot::detail;
+    outgoing message;
+    message.put(run_results{.sequence = 1, .count = 2, .last = 1, .took = 5});
+    const std::vector<double> few(3), many(600);
+    for (const auto* value : {&few, &many}) {
+        const std::size_t at = message.begin_part(), blocks = message.blocks.size();
+        encoder writer(message);
+        encode(writer, *value);
+        message.end_part(at, blocks, static_cast<std::uint32_t>(task_result_kind::value));
+    }
+    const std::vector<block_place> places(message.blocks.size(), {message.block_bytes(), block_place::in_frame});
+    const frame_pieces frame(frame_kind::results, message, places, 0);
+    for (const char* end : {"done", "died", "timed_out", "cancelled", "refused", "missing"}) {
+        const std::string text =
+            json{{"end", end},    {"signal", 11}, {"exit_status", nullptr}, {"current", 7}, {"stderr", "text"},
+                 {"worker", "w"}, {"pid", 12},    {"why", "text"},          {"key", "key"}}
+                .dump();
+        const auto size = static_cast<std::uint32_t>(text.size());
+        std::string all(payload_magic);
+        all.append(reinterpret_cast<const char*>(&size), sizeof size);
+        all += text;
+        all.resize(round_up(all.size(), 8));
+        for (const bytes_view piece : frame.pieces())
+            all.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+        write(to / end, std::as_bytes(std::span(all)));
+    }
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -44,6 +78,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     const fs::path captured(argv[1]), to(argv[2]);
+    write_answers(to / "fuzz_dask_answer");
     for (const auto& entry : fs::recursive_directory_iterator(captured)) {
         if (entry.path().extension() != ".bin") continue;
         std::ifstream in(entry.path(), std::ios::binary);

@@ -89,7 +89,8 @@ TEST_CASE("a call inside of a worker stays in its process and does not multiply 
         CHECK(inner.effective == 1);
         CHECK(inner.in_own_process);
         CHECK(inner.right);
-        CHECK(inner.more_threads == 0);
+        // the one that tells inner calls when the program wants their task no more, and one of the sanitizer's own
+        CHECK(inner.more_threads <= (support::under_tsan ? 2 : 1));
     }
 }
 

@@ -172,18 +172,19 @@ TEST_CASE("what a task wrote is there when the call returns, however it was writ
 
 TEST_CASE("a child that is forked while lines wait for their reader has workers that speak", "[output][fork]") {
     if (support::under_tsan) SKIP("fork with threads is beyond the thread sanitizer");
+    const joblot::processes workers{.start_method = GENERATE(joblot::start_method::fork, joblot::start_method::spawn)};
     int pipe[2];
     REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
     std::string ended;
     {
         const redirected to_pipe(STDOUT_FILENO, pipe[1]); // nobody reads it for now
         std::jthread caller(
-            [] { Parallel({.n_jobs = 1, .backend = "processes"}).map(speaks_for_long, views::iota(0, 1)); });
+            [&] { Parallel({.n_jobs = 1, .backend = workers}).map(speaks_for_long, views::iota(0, 1)); });
         support::eventually([] { return is_full(STDOUT_FILENO); });
         std::this_thread::sleep_for(50ms); // the relay waits in the middle of its lines by now
-        ended = support::run_in_child([] {
+        ended = support::run_in_child([&] {
             ::dup2(::open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
-            Parallel({.n_jobs = 1, .backend = "processes"}).map(says_hello, views::iota(0, 1));
+            Parallel({.n_jobs = 1, .backend = workers}).map(says_hello, views::iota(0, 1));
             return true;
         });
         std::string piece(1U << 16, '\0');

@@ -6,6 +6,7 @@
 
 #include <catch2/generators/catch_generators.hpp>
 
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -128,6 +129,20 @@ int garbage_then_on_with_it(int i) {
     return right_value(i);
 }
 
+/// Tasks in threes: a short one, so that two more are sent; one that sees the last of the three come, which is too
+/// much for the socket; and that one.
+int garbage_while_owner_sends(int i, const std::vector<std::string>& much, const std::string& dir) {
+    const auto arrived = [] {
+        int bytes = 0;
+        return ::ioctl(own_socket, FIONREAD, &bytes) == 0 && bytes > 50'000;
+    };
+    for (int wait = 0; i % 3 == 1 && wait != 500 && !support::exists(dir + "/said"); ++wait) {
+        if (arrived() && support::first_to_create(dir + "/said")) writes_garbage(victim);
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return right_value(i) + (i % 3 == 2 && much.size() != 50'000 ? 1 : 0);
+}
+
 } // namespace
 
 TEST_CASE("a task that wants more than memory_limit gets std::bad_alloc", "[memory]") {
@@ -226,6 +241,33 @@ TEST_CASE("a worker that closes its connection and goes on has crashed", "[frame
     support::check_isolated<joblot::worker_crashed>(
         support::big_batches(), [](int i) { return delayed(closes_its_socket, "ill-fated")(i); },
         [](const joblot::worker_crashed& e) { CHECK(e.index() == victim); });
+}
+
+TEST_CASE("a broken frame that is read while its owner sends ends the worker, not the call", "[frames]") {
+    const support::scratch_dir dir;
+    const auto make = [&](int i) {
+        const std::vector<std::string> much(i % 3 == 2 ? 50'000 : 0,
+                                            "not one of the large blocks, which go another way");
+        return delayed(garbage_while_owner_sends)(i, much, dir.path());
+    };
+    std::vector<decltype(make(0))> tasks; // at hand: of what is read as it goes no two batches are sent
+    for (int i = 0; i != 30; ++i) tasks.push_back(make(i));
+    const Parallel parallel({.n_jobs = 1, .backend = "processes", .batch_size = 1});
+    const auto outcomes = parallel.outcomes(tasks);
+    CHECK(support::exists(dir.file("said"))); // else no worker was ever sent two tasks at once
+    int failed = 0;
+    for (std::size_t i = 0; i != outcomes.size(); ++i) {
+        INFO("task " << i);
+        if (outcomes[i].has_value()) {
+            CHECK(outcomes[i].value() == right_value(static_cast<int>(i)));
+        } else {
+            ++failed;
+            CHECK(i % 3 == 1);
+            CHECK_THROWS_AS(outcomes[i].value(), joblot::serialization_error);
+        }
+    }
+    CHECK(failed == 1);
+    CHECK(support::pool_works(parallel));
 }
 
 TEST_CASE("garbage between frames is an error, never a wrong result", "[frames]") {

@@ -3,6 +3,8 @@
 // Each program tests something that happens around main(), and returns 0 when it is right.
 #pragma once
 
+#include "../support/engine.hpp"
+
 #include <joblot/joblot.hpp>
 
 #include <unistd.h>

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks the include graph of joblot's headers against the layers of the design.
+"""Checks the include graph of joblot's headers against the rooms of the house.
 
     include_graph.py INCLUDE_DIR [--graph]
 
-A header includes only headers of its own layer or of layers below, without cycles, and no two concrete backends
+A header includes only headers of its own floor or of floors below, without cycles, and no two concrete backends
 include each other. Expensive standard headers, streams, sockets, Asio and JSON stay where the rules below allow them.
+Headers that users include start with `requirements.hpp`.
 Every header starts with its licence, a comment that says what it is, and `#pragma once`. Exit status 1: violations.
 """
 
@@ -13,42 +14,73 @@ import re
 import sys
 from pathlib import Path
 
-# First match wins. Paths are relative to include/joblot.
-LAYERS = [
-    (0, r"(error|options|outcome|delayed|cpu_count|this_task|version|scope|table_mutex|broadcast)\.hpp"),
-    (0, r"progress/event\.hpp"),
-    (1, r"(persisted|catalogue)\.hpp|(wire|dispatch|progress)/.+\.hpp"),
-    (1, r"std_exceptions\.hpp"),
-    (2, r"backend/(backend|registry|process_options)\.hpp"),
-    (2, r"(process|dask)/.+\.hpp"),
-    (3, r"backend/.+\.hpp"),
-    (4, r"(parallel_backend|run_call|parallel|generator|init|joblot|dask)\.hpp"),
+# The rooms of the house, from the ground up: (floor, room, its headers, relative to include/joblot). First match wins.
+# A header includes its own floor and those below; docs/rooms.svg is drawn from this (scripts/draw_rooms.py).
+ROOMS = [
+    (0, "words", r"(requirements|macros_off|macros_back|error|options|outcome|delayed|cpu_count|this_task|stop_on_signal|"
+                 r"version|broadcast|travel)\.hpp|progress/event\.hpp"),
+    (0, "core", r"core/.+"),
+    (0, "system", r"system/.+"),
+    (1, "wire", r"wire/.+|persisted\.hpp"),
+    (2, "progress", r"progress/.+"),
+    (2, "dispatch", r"dispatch/.+"),
+    (2, "types of others", r"(std_exceptions|eigen|cereal)\.hpp"),
+    (3, "backend", r"backend/(backend|registry|process_options)\.hpp"),
+    (4, "pool", r"pool/.+"),
+    (4, "process", r"process/.+"),
+    (4, "dask", r"dask/(options|client|dataset|chunk|dtype|exported|utf8|engine_access)\.hpp"),
+    (4, "dask/generated", r"dask/generated/.+"),
+    (4, "dask/protocol", r"dask/protocol/.+"),
+    (5, "dask/net", r"dask/net/.+"),
+    (6, "dask/session", r"dask/session/.+"),
+    (6, "dask/local", r"dask/local/.+"),
+    (7, "dask/program", r"dask/program/.+"),
+    (8, "dask/data", r"dask/data/.+"),
+    (9, "dask/call", r"dask/call/.+"),
+    (10, "dask/entry", r"dask/(entry/.+|engine\.hpp)"),
+    (5, "backends", r"backend/.+"),
+    (6, "call", r"call/.+|(parallel_backend|generator)\.hpp"),
+    (7, "joblot", r"(parallel|init|joblot|dask)\.hpp"),
 ]
 CONCRETE_BACKEND = re.compile(r"backend/(sequential|threads|processes|dask)\.hpp")
-ENGINE = re.compile(r"(process|dask)/")
+ENGINE = re.compile(r"(pool|process|dask)/")
 
 # Who includes them has asked for the cluster, and for what that costs.
 DASK = r"dask\.hpp|dask/.+|backend/dask\.hpp"
 
 # (included headers, files that may include them all the same, why)
 FORBIDDEN = [
-    (r"iostream|format|regex|map|unordered_map|fstream|filesystem|future", r"std_exceptions\.hpp|" + DASK,
+    (r"iostream|format|regex|map|unordered_map|fstream|filesystem|future", r"std_exceptions\.hpp|process/worker_output\.hpp|" + DASK,
      "too expensive for every user to compile"),
-    (r"[io]stream|ostream|sstream|streambuf", r"progress/(text|bar)\.hpp|" + DASK,
+    (r"[io]stream|ostream|sstream|streambuf", r"progress/(text|bar)\.hpp|process/worker_output\.hpp|" + DASK,
      "only progress/text and bar write to streams"),
     (r"boost/.*|asio.*", DASK, "the front end must not pay for Boost"),
     (r"openssl/.*", DASK, "only the Dask headers know TLS"),
     (r"nlohmann/.*", DASK, "only the Dask headers know JSON"),
+    (r"cereal/.*", r"cereal\.hpp", "who wants cereal includes it, or joblot/cereal.hpp"),
+    (r"Eigen/.*", r"eigen\.hpp", "who wants Eigen includes joblot/eigen.hpp"),
     (r"sys/socket\.h|sys/un\.h|netinet/.*|arpa/.*|netdb\.h", r"(process|dask|backend)/.+|dask\.hpp",
      "sockets belong to the engines"),
 ]
+
+# Those that a user may include: what joblot needs of the compilation is said before anything else can go wrong.
+USER_FACING = re.compile(r"[^/]+\.hpp|backend/.+|progress/(bar|text|event)\.hpp|wire/remote_exception\.hpp|"
+                         r"dask/(client|dataset|options|engine|engine_access)\.hpp")
+
+# A pair around what others include: both are included many times.
+MACROS = re.compile(r"macros_(off|back)\.hpp")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 
-def layer_of(name):
-    return next((layer for layer, pattern in LAYERS if re.fullmatch(pattern, name)), None)
+def place_of(name):
+    """(floor, room), or (None, None)."""
+    return next(((floor, room) for floor, room, pattern in ROOMS if re.fullmatch(pattern, name)), (None, None))
+
+
+def floor_of(name):
+    return place_of(name)[0]
 
 
 def read_tree(root):
@@ -72,19 +104,26 @@ def includes_of(name, text, names):
 
 def check_opening(name, text):
     """The licence, one to three lines of comment, #pragma once: in this order, at the very top."""
-    if not re.match(r"// SPDX-License-Identifier: BSL-1\.0\n(// ?\S[^\n]*\n){1,3}#pragma once\n", text):
+    opening = r"// SPDX-License-Identifier: BSL-1\.0\n(// ?\S[^\n]*\n){1,3}"
+    if not re.match(opening + ("\n" if MACROS.fullmatch(name) else "#pragma once\n"), text):
         yield f"{name}: must start with the SPDX line, 1 to 3 comment lines saying what it is, and #pragma once"
+
+
+def check_requirements(name, text):
+    if USER_FACING.fullmatch(name) and name != "requirements.hpp" and not MACROS.fullmatch(name) \
+            and INCLUDE.findall(text)[:1] != [("<", "joblot/requirements.hpp")]:
+        yield f"{name}: must include <joblot/requirements.hpp> before anything else"
 
 
 def check_edge(name, target, names):
     if target not in names:
         yield f"{name}: includes joblot/{target}, which does not exist"
         return
-    here, there = layer_of(name), layer_of(target)
+    here, there = floor_of(name), floor_of(target)
     if here is None or there is None:
         return  # reported once, by check_tree
     if there > here:
-        yield f"{name} (layer {here}) includes {target} (layer {there}): an upward edge"
+        yield f"{name} (floor {here}) includes {target} (floor {there}): an upward edge"
     if CONCRETE_BACKEND.fullmatch(name) and CONCRETE_BACKEND.fullmatch(target):
         yield f"{name} includes {target}: a backend must not know another backend"
     if re.fullmatch(DASK, target) and not re.fullmatch(DASK, name):
@@ -121,15 +160,27 @@ def find_cycle(graph):
     return next((cycle for cycle in map(visit, graph) if cycle), None)
 
 
+def room_graph(graph):
+    """{room: the other rooms above the ground floor that it includes}, of a graph of headers."""
+    rooms = {room: set() for _, room, _ in ROOMS}
+    for name, targets in graph.items():
+        for target in targets:
+            floor, room = place_of(target)
+            if floor and room != place_of(name)[1]:
+                rooms[place_of(name)[1]].add(room)
+    return rooms
+
+
 def check_tree(headers):
     """All violations in `headers`, a map of names to texts, as readable lines."""
     problems, graph = [], {}
     for name, text in headers.items():
-        if layer_of(name) is None:
-            problems.append(f"{name}: belongs to no layer; give it one in include_graph.py")
+        if floor_of(name) is None:
+            problems.append(f"{name}: belongs to no room; give it one in include_graph.py")
         own, foreign = includes_of(name, text, headers)
         graph[name] = own
         problems += check_opening(name, text)
+        problems += check_requirements(name, text)
         for target in own:
             problems += check_edge(name, target, headers)
         for target in foreign:
@@ -137,19 +188,21 @@ def check_tree(headers):
     cycle = find_cycle(graph)
     if cycle:
         problems.append("include cycle: " + " -> ".join(cycle))
+    elif cycle := not problems and find_cycle(room_graph(graph)):
+        problems.append("cycle of rooms: " + " -> ".join(cycle))
     return problems, graph
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("include_dir", type=Path, help="the folder that holds joblot/")
-    parser.add_argument("--graph", action="store_true", help="print the graph, layer by layer")
+    parser.add_argument("--graph", action="store_true", help="print the graph, floor by floor")
     args = parser.parse_args()
     headers = read_tree(args.include_dir / "joblot")
     problems, graph = check_tree(headers)
     if args.graph:
-        for name in sorted(graph, key=lambda n: (layer_of(n) is None, layer_of(n) or 0, n)):
-            print(f"{layer_of(name)} {name}: {' '.join(graph[name])}")
+        for name in sorted(graph, key=lambda n: (floor_of(n) is None, floor_of(n) or 0, n)):
+            print(f"{floor_of(name)} {name}: {' '.join(graph[name])}")
     if not headers:
         problems.append(f"no headers below {args.include_dir}/joblot")
     for problem in problems:

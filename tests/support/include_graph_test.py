@@ -8,16 +8,17 @@ import unittest
 from pathlib import Path
 
 CHECK = Path(__file__).with_name("include_graph.py")
-OPENING = "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n"
+OPENING = "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n\n#include <joblot/requirements.hpp>\n"
 
 GOOD = {
+    "requirements.hpp": "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n#include <version>\n",
     "error.hpp": OPENING + "#include <string>\n",
     "progress/event.hpp": OPENING,
     "dispatch/job.hpp": OPENING + "#include <joblot/error.hpp>\n#include <joblot/progress/event.hpp>\n",
     "progress/text.hpp": OPENING + '#include "event.hpp"\n#include <ostream>\n',
     "backend/backend.hpp": OPENING + "#include <joblot/dispatch/job.hpp>\n// #include <joblot/parallel.hpp>\n",
-    "backend/thread_pool.hpp": OPENING,
-    "backend/threads.hpp": OPENING + "#include <joblot/backend/backend.hpp>\n#include <joblot/backend/thread_pool.hpp>\n",
+    "pool/thread_pool.hpp": OPENING,
+    "backend/threads.hpp": OPENING + "#include <joblot/backend/backend.hpp>\n#include <joblot/pool/thread_pool.hpp>\n",
     "backend/sequential.hpp": OPENING + "#include <joblot/backend/backend.hpp>\n",
     "parallel.hpp": OPENING + "#include <joblot/backend/threads.hpp>\n",
     "joblot.hpp": OPENING + "#include <joblot/parallel.hpp>\n",
@@ -47,19 +48,28 @@ class IncludeGraph(unittest.TestCase):
         result = self.run_check()
         self.assertEqual(result.returncode, 0, result.stderr)
 
+    def test_requirements_that_come_late(self):
+        late = OPENING.replace("#include <joblot", "#include <string>\n#include <joblot")
+        self.assert_red("error.hpp: must include <joblot/requirements.hpp> before anything else", error=late)
+
     def test_upward_edge(self):
-        self.assert_red("dispatch/job.hpp (layer 1) includes backend/backend.hpp (layer 2): an upward edge",
+        self.assert_red("dispatch/job.hpp (floor 2) includes backend/backend.hpp (floor 3): an upward edge",
                         dispatch__job=OPENING + "#include <joblot/backend/backend.hpp>\n",
                         backend__backend=OPENING)
 
     def test_upward_edge_by_relative_path(self):
-        self.assert_red("(layer 0) includes dispatch/job.hpp (layer 1)",
+        self.assert_red("(floor 0) includes dispatch/job.hpp (floor 2)",
                         error=OPENING + '  #  include "dispatch/job.hpp"\n', dispatch__job=OPENING)
 
-    def test_cycle_in_a_layer(self):
+    def test_cycle_in_a_room(self):
         self.assert_red("include cycle: dispatch/a.hpp -> dispatch/b.hpp -> dispatch/a.hpp",
                         dispatch__a=OPENING + "#include <joblot/dispatch/b.hpp>\n",
                         dispatch__b=OPENING + "#include <joblot/dispatch/a.hpp>\n")
+
+    def test_cycle_of_rooms(self):
+        self.assert_red("cycle of rooms: progress -> dispatch -> progress",
+                        dispatch__a=OPENING + "#include <joblot/progress/text.hpp>\n", progress__text=OPENING,
+                        dispatch__b=OPENING, progress__bar=OPENING + "#include <joblot/dispatch/b.hpp>\n")
 
     def test_header_that_includes_itself(self):
         self.assert_red("include cycle: error.hpp -> error.hpp", error=OPENING + "#include <joblot/error.hpp>\n")
@@ -97,13 +107,13 @@ class IncludeGraph(unittest.TestCase):
     def test_missing_header(self):
         self.assert_red("joblot/nowhere.hpp, which does not exist", error=OPENING + "#include <joblot/nowhere.hpp>\n")
 
-    def test_header_without_layer(self):
-        self.assert_red("util/misc.hpp: belongs to no layer", util__misc=OPENING)
+    def test_header_without_room(self):
+        self.assert_red("util/misc.hpp: belongs to no room", util__misc=OPENING)
 
     def test_opening(self):
         for text in ("", "#pragma once\n", OPENING.replace("// A header.\n", ""), OPENING.replace("#pragma once", ""),
                      "\n" + OPENING, OPENING.replace("BSL-1.0", "MIT")):
-            self.assert_red("must start with the SPDX line", error=text)
+            self.assert_red("must start with the SPDX line", dispatch__job=text)
 
     def test_empty_tree(self):
         result = self.run_check(**{name.removesuffix(".hpp").replace("/", "__"): None for name in GOOD})

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // main of the test programs: their worker processes are themselves.
 
-#include <joblot/init.hpp>
+#include "engine.hpp"
+
 #include <joblot/wire/remote_exception.hpp>
 
 #include <catch2/catch_session.hpp>

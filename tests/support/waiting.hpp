@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Ways to wait for another thread that fail after a minute instead of hanging. A passing test never waits that
+// Ways to wait for another thread that fail after two minutes instead of hanging. A passing test never waits that
 // long: the limits only turn a deadlock into a message, so they say nothing about the machine's speed.
 #pragma once
 
@@ -10,9 +10,9 @@
 
 namespace support {
 
-inline constexpr std::chrono::seconds patience{60};
+inline constexpr std::chrono::seconds patience{120};
 
-/// Polls until `condition()` holds; false when it has not held for a minute.
+/// Polls until `condition()` holds; false when it has not held for two minutes.
 template <class Condition>
 bool eventually(Condition condition) {
     const auto give_up = std::chrono::steady_clock::now() + patience;

@@ -29,9 +29,9 @@ outgoing written(T&& value) {
     if constexpr (std::is_lvalue_reference_v<T>) {
         joblot::detail::encode(to, value);
     } else {
-        const auto kept = std::make_shared<const T>(std::forward<T>(value));
-        joblot::detail::encode(to, *kept);
-        message.kept.push_back(kept);
+        const auto owner = std::make_shared<const T>(std::forward<T>(value));
+        joblot::detail::encode(to, *owner);
+        message.owners.push_back(owner);
     }
     return message;
 }

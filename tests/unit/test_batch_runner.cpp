@@ -8,12 +8,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -36,14 +38,22 @@ struct keeps_one {
     }
 };
 
+struct sleeps {
+    text operator()(std::chrono::milliseconds time) const {
+        std::this_thread::sleep_for(time);
+        return std::make_shared<std::string>("awake");
+    }
+};
+
 template <class Task>
-outgoing request_of(const std::vector<Task>& tasks) {
+outgoing request_of(const std::vector<Task>& tasks, std::chrono::nanoseconds timeout = {}) {
     using form = remote_form_t<Task>;
     outgoing message;
     message.put(run_request{.sequence = 7,
                             .runner = form::entry().location(),
                             .first = 100,
-                            .count = static_cast<std::uint32_t>(tasks.size())});
+                            .count = static_cast<std::uint32_t>(tasks.size()),
+                            .timeout = timeout.count()});
     for (const Task& t : tasks) {
         const std::size_t blocks = message.blocks.size();
         const std::size_t part = message.begin_part();
@@ -139,4 +149,15 @@ TEST_CASE("requests that make no sense", "[wire][batch][hostile]") {
     cut.append(good.stream.data(), sizeof head - 1);
     CHECK_THROWS_AS(run(cut, board, sink), joblot::serialization_error);
     CHECK(sink.kinds.empty());
+}
+
+TEST_CASE("a task that ends after its time limit is late, whoever looked", "[wire][batch][timeout]") {
+    task_board board;
+    collecting sink;
+    using namespace std::chrono_literals;
+    run(request_of(std::vector{joblot::delayed(sleeps())(0ms), joblot::delayed(sleeps())(500ms)}, 400ms), board, sink);
+    using kind = task_result_kind;
+    CHECK(sink.kinds == std::vector{kind::value, kind::exception});
+    REQUIRE(sink.errors.size() == 1);
+    CHECK_THROWS_AS(std::rethrow_exception(sink.errors[0]), joblot::timeout_error);
 }

@@ -201,3 +201,24 @@ TEST_CASE("progress inside a batch is shown once, and never taken back", "[proce
     CHECK(c.newly_complete() == 4);
     CHECK(c.newly_seen() == 3);
 }
+
+TEST_CASE("results come in order, each once, and the last ones are the last of all", "[process][claimed_batch]") {
+    claimed_batch c(batch(100, 5), 0);
+    c.note_sent(c.next_range(none, 4), 1);
+    CHECK_FALSE(c.note_received(1, 1, false)); // before the first
+    CHECK_FALSE(c.note_received(0, 5, false)); // more than were asked for
+    CHECK_FALSE(c.note_received(0, 3, true));  // ends too early
+    CHECK(c.note_received(0, 3, false));
+    CHECK_FALSE(c.note_received(0, 3, false)); // again
+    CHECK_FALSE(c.note_received(2, 1, false));
+    CHECK_FALSE(c.note_received(3, none, false));
+    CHECK_FALSE(c.note_received(none, 2, false));
+    CHECK(c.note_received(3, 1, true));
+    CHECK_FALSE(c.note_received(3, 1, true));
+    CHECK(c.note_received(4, 0, true)); // nothing more to say
+    c.answered(std::chrono::nanoseconds::max());
+    c.note_sent(c.next_range(none, none), 2);
+    CHECK(c.note_received(0, 1, true)); // counted from the beginning of what was sent last
+    c.answered(1s);
+    CHECK(c.took() == std::chrono::nanoseconds::max());
+}

@@ -230,6 +230,17 @@ TEST_CASE("one shared object stays one", "[wire][codec]") {
     CHECK(*got[0] == 3);
 }
 
+TEST_CASE("many shared objects stay what they are", "[wire][codec]") {
+    constexpr std::size_t n = 20'000;
+    std::vector<std::shared_ptr<std::size_t>> given;
+    for (std::size_t i = 0; i != n; ++i) given.push_back(std::make_shared<std::size_t>(i));
+    for (std::size_t i = 0; i != n; ++i) given.push_back(given[n - 1 - i]);
+    const auto got = round_trip(given);
+    bool right = got.size() == 2 * n;
+    for (std::size_t i = 0; right && i != n; ++i) right = *got[i] == i && got[n + i] == got[n - 1 - i];
+    CHECK(right);
+}
+
 TEST_CASE("an object and its first member have one address, but are two objects", "[wire][codec]") {
     const auto whole = std::make_shared<std::pair<std::string, int>>("text", 1);
     const std::shared_ptr<std::string> part(whole, &whole->first);

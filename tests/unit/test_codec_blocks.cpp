@@ -28,7 +28,7 @@ struct point {
     double x = 0, y = 0;
 };
 struct alignas(64) wide {
-    double x = 0;
+    double x = 0, more[7] = {};
 };
 struct holder {
     std::string name;

@@ -3,6 +3,8 @@
 
 #include "support/wire.hpp"
 
+#include <joblot/cereal.hpp>
+
 #include <joblot/wire/batch_runner.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -208,7 +210,7 @@ TEST_CASE("values that are nested too deep are refused on both sides", "[wire][h
     CHECK_THROWS_AS(from_bytes<chain>(message), serialization_error);
     outgoing plain;
     for (int i = 0; i != 2'000; ++i) {
-        plain.put(std::array<double, 100>());
+        plain.stream.resize(plain.stream.size() + 100 * sizeof(double));
         plain.put(std::uint64_t{1}); // one element
     }
     CHECK_THROWS_AS(from_bytes<plain_chain>(plain), serialization_error);
@@ -234,12 +236,12 @@ TEST_CASE("functions that are nowhere", "[wire][hostile]") {
     using function = int (*)(int);
     outgoing unknown_module;
     unknown_module.put(std::uint8_t{1});
-    unknown_module.put(joblot::detail::code_location{{}, 0x1000});
+    unknown_module.put(joblot::detail::code_location{.offset = 0x1000});
     CHECK_THROWS_AS(from_bytes<function>(unknown_module), serialization_error);
     for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{1} << 50, ~std::uint64_t{0}}) {
         outgoing message;
         message.put(std::uint8_t{1});
-        message.put(joblot::detail::code_location{joblot::detail::main_module().id, offset});
+        message.put(joblot::detail::code_location{.module = joblot::detail::main_module().id, .offset = offset});
         CHECK_THROWS_AS(from_bytes<function>(message), serialization_error);
     }
     outgoing any_address; // what is not virtual must not come as an address

@@ -79,8 +79,8 @@ TEST_CASE("places that do not exist", "[wire][entry]") {
     other_build.module[3] ^= std::byte{1};
     CHECK_THROWS_AS(resolve(other_build, true), serialization_error);
     for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{1} << 45, ~std::uint64_t{0}}) {
-        CHECK_THROWS_AS(resolve({main_module().id, offset}, true), serialization_error);
-        CHECK_THROWS_AS(resolve({main_module().id, offset}, false), serialization_error);
+        CHECK_THROWS_AS(resolve({.module = main_module().id, .offset = offset}, true), serialization_error);
+        CHECK_THROWS_AS(resolve({.module = main_module().id, .offset = offset}, false), serialization_error);
     }
 }
 

@@ -55,6 +55,13 @@ TEST_CASE("messages name what happened", "[error]") {
     CHECK(what.find("7") != std::string::npos);
     CHECK(what.find("simulate") != std::string::npos);
     CHECK(what.find("1.5") != std::string::npos);
+    CHECK_FALSE(late.of_call());
+    CHECK(late.completed() == 0);
+    const joblot::timeout_error over{2500ms, 9};
+    CHECK((over.of_call() && over.limit() == 2500ms && over.completed() == 9 && over.label().empty()));
+    CHECK(over.index() == joblot::timeout_error::no_task);
+    CHECK(over.what() == std::string("joblot: the call took longer than its deadline of 2.5 s; it was stopped after 9 "
+                                     "completed tasks"));
     const joblot::cancelled stopped{12};
     CHECK(stopped.completed() == 12);
     CHECK(std::string{stopped.what()}.find("12") != std::string::npos);

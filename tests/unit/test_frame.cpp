@@ -222,6 +222,27 @@ TEST_CASE("memory is taken as bytes arrive", "[wire][frame][hostile]") {
     CHECK_FALSE(reader.complete());
 }
 
+TEST_CASE("a message of more than a million blocks", "[wire][frame]") {
+    constexpr std::uint64_t count = (1U << 20) + 3;
+    frame_head head;
+    head.block_count = count;
+    bytes frame = head_only(head);
+    append_table(frame, std::vector<block_place>(count, block_place{64, 64}));
+    frame_reader reader;
+    feed_in_pieces(reader, frame, 1U << 16);
+    REQUIRE(reader.complete());
+    CHECK(reader.blocks(of_size(128, 'm')).size() == count);
+    head.block_count = frame_reader::most_blocks; // memory is taken as the table arrives
+    const bytes huge = head_only(head);
+    frame_reader fresh;
+    CHECK(fresh.feed(huge) == huge.size());
+    CHECK(fresh.space().size() <= 1U << 20);
+    head.block_count = frame_reader::most_blocks + 1;
+    const bytes refused = head_only(head);
+    frame_reader refusing;
+    CHECK_THROWS_AS(refusing.feed(refused), joblot::serialization_error);
+}
+
 TEST_CASE("blocks in shared memory", "[wire][frame]") {
     const bytes shared = of_size(1'000, 'm');
     const auto with_place = [](block_place place) {

@@ -32,6 +32,18 @@ std::shared_ptr<joblot::backend> make(std::string_view name, const backend_optio
     return backend_registry::instance().make(name, options);
 }
 
+/// A factory with a look at the table whenever it is copied or destroyed.
+struct curious {
+    curious() = default;
+    curious(const curious&) { look(); }
+    curious& operator=(const curious&) = delete;
+    ~curious() { look(); }
+    static void look() {
+        register_backend("unit_looked_at", [] { return std::make_shared<named_backend>("x"); });
+    }
+    std::shared_ptr<joblot::backend> operator()() const { return std::make_shared<named_backend>("curious"); }
+};
+
 } // namespace
 
 TEST_CASE("a factory is called for each use of the name, with the options", "[registry]") {
@@ -91,4 +103,11 @@ TEST_CASE("a factory may register another backend", "[registry]") {
         return make("unit_lazy");
     });
     CHECK(make("unit_lazy")->name() == "loaded");
+}
+
+TEST_CASE("factories are copied and destroyed outside of the table's lock", "[registry]") {
+    register_backend("unit_curious", curious());
+    CHECK(make("unit_curious")->name() == "curious");
+    register_backend("unit_curious", curious());
+    CHECK(make("unit_curious")->name() == "curious");
 }

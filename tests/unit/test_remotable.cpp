@@ -166,12 +166,3 @@ TEST_CASE("std::cref writes the original", "[wire][remotable]") {
     REQUIRE(message.blocks.size() == 1);
     CHECK(static_cast<const void*>(message.blocks[0].data()) == numbers.data());
 }
-
-TEST_CASE("what cannot be sent says why and what to do", "[wire][remotable]") {
-    int k = 0;
-    const auto task = delayed([&k](int i) { return i + k; })(1);
-    using Catch::Matchers::ContainsSubstring;
-    CHECK_THROWS_WITH(joblot::detail::refuse_to_send<decltype(task)>(), ContainsSubstring("lambda") &&
-                                                                            ContainsSubstring("joblot::broadcast") &&
-                                                                            ContainsSubstring("start_method::fork"));
-}

@@ -46,13 +46,13 @@ TEST_CASE("a reader reads as far as asked and not one element further") {
     REQUIRE(read.empty());
     reader.read(2, tasks);
     REQUIRE(read == std::vector{0, 1});
-    REQUIRE_FALSE(reader.exhausted());
+    REQUIRE_FALSE(reader.state().exhausted);
     reader.read(3, tasks);
     REQUIRE(read.size() == 5);
-    REQUIRE_FALSE(reader.exhausted()); // nobody looked yet
+    REQUIRE_FALSE(reader.state().exhausted); // nobody looked yet
     reader.read(1, tasks);
-    REQUIRE(reader.exhausted());
-    REQUIRE(reader.count() == 5);
+    REQUIRE(reader.state().exhausted);
+    REQUIRE(reader.state().count == 5);
     REQUIRE(tasks.size() == 5);
     for (std::size_t i = 0; i != 5; ++i) REQUIRE(tasks.call(i) == 2 * static_cast<int>(i));
     reader.read(1, tasks); // the end stays the end
@@ -69,10 +69,10 @@ TEST_CASE("an error of the range ends the input after the tasks before it") {
         tasks_of<decltype(range)> tasks;
         reader.read(100, tasks);
         REQUIRE(tasks.size() == static_cast<std::size_t>(bad));
-        REQUIRE(reader.count() == static_cast<std::size_t>(bad));
-        REQUIRE(reader.exhausted());
-        REQUIRE(reader.error());
-        REQUIRE_THROWS_AS(std::rethrow_exception(reader.error()), std::runtime_error);
+        REQUIRE(reader.state().count == static_cast<std::size_t>(bad));
+        REQUIRE(reader.state().exhausted);
+        REQUIRE(reader.state().error);
+        REQUIRE_THROWS_AS(std::rethrow_exception(reader.state().error), std::runtime_error);
     }
 }
 

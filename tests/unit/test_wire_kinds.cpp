@@ -73,6 +73,9 @@ TEST_CASE("what goes byte by byte", "[wire][kinds]") {
     STATIC_REQUIRE(goes<colour, way::raw>);
     STATIC_REQUIRE(goes<std::byte, way::raw>);
     STATIC_REQUIRE(goes<double point::*, way::raw>);
+    __extension__ using wide = __int128; // no number in the eyes of std::is_arithmetic
+    STATIC_REQUIRE(goes<wide, way::raw>);
+    STATIC_REQUIRE_FALSE(travels<std::nullptr_t>);
     STATIC_REQUIRE(goes<point, way::raw>);
     STATIC_REQUIRE(goes<std::array<int, 3>, way::raw>);
     STATIC_REQUIRE(goes<std::array<point, 100000>, way::raw>);
@@ -162,7 +165,6 @@ TEST_CASE("pointers and what hides them stay at home", "[wire][kinds]") {
     STATIC_REQUIRE_FALSE(travels<std::any>);
     STATIC_REQUIRE_FALSE(travels<std::function<int()>>);
     STATIC_REQUIRE_FALSE(travels<std::exception_ptr>);
-    STATIC_REQUIRE_FALSE(travels<std::error_code>);
     STATIC_REQUIRE_FALSE(travels<std::type_index>);
     STATIC_REQUIRE_FALSE(travels<std::source_location>);
     STATIC_REQUIRE_FALSE(travels<std::thread>);

@@ -2,7 +2,10 @@
 // The contract of a backend: something that runs the batches of a job.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/dispatch/job.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <chrono>
 #include <string>
@@ -22,7 +25,7 @@ struct backend_traits {
 };
 
 /// Runs jobs. One object serves many calls, also at the same time: all members must be thread-safe.
-class backend {
+class JOBLOT_ONE_TYPE backend {
 public:
     backend() = default;
     backend(const backend&) = delete;
@@ -38,6 +41,12 @@ public:
     /// 0 or less as the answer means that there is no worker now, and the call is refused with a `backend_error`.
     /// @param n Not 0.
     [[nodiscard]] virtual int effective_n_jobs(int n) const = 0;
+
+    /// The same for a call that begins, with its `requested_n_jobs`: for backends that wait here for their workers.
+    /// They ask `call.is_over()` meanwhile; once it is, any number from 1 on will do.
+    [[nodiscard]] virtual int effective_n_jobs_of(const detail::call_settings& call) const {
+        return effective_n_jobs(call.requested_n_jobs);
+    }
 
     /// Runs the whole job and returns when it is over: at most `j.n_jobs()` workers, each on its own thread and with
     /// its own id from 0 on, do `do j.work(id); while (j.wait());`. When it returns, no worker may be inside `j` any

@@ -2,7 +2,12 @@
 // How the worker processes of a call are to be, and the way from here to what runs them.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
+#include <joblot/core/one_form.hpp>
 #include <joblot/dispatch/job.hpp>
+#include <joblot/system/stay_loaded.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -30,7 +35,7 @@ struct process_options {
 
 /// Runs a job on worker processes; null until `joblot::init` was called. So only the source file that calls `init`
 /// compiles the engine, and a program without that line cannot start itself again by mistake.
-[[gnu::visibility("default")]] inline std::atomic<void (*)(job&, const process_options&)>& process_engine() noexcept {
+JOBLOT_ONE_PER_PROCESS inline std::atomic<void (*)(job&, const process_options&)>& process_engine() noexcept {
     static constinit std::atomic<void (*)(job&, const process_options&)> run{nullptr};
     return run;
 }
@@ -40,7 +45,12 @@ struct process_options {
     throw backend_error("joblot: " + who +
                         " need a line at the start of main, before anything else:\n"
                         "    int main(int argc, char** argv) {\n"
-                        "        joblot::init(argc, argv);");
+                        "        joblot::init(argc, argv);"
+#if defined(JOBLOT_IN_A_LIBRARY)
+                        "\nA library that was loaded with dlopen does not see that line unless the program was linked "
+                        "with -rdynamic."
+#endif
+    );
 }
 
 } // namespace joblot::detail

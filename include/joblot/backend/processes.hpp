@@ -2,9 +2,13 @@
 // The processes backend: tasks run in worker processes of the program's own executable.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/backend/backend.hpp>
 #include <joblot/backend/process_options.hpp>
 #include <joblot/cpu_count.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -60,19 +64,19 @@ private:
 /// descriptions are shared by all calls, nested worker processes are possible one deep, and everything ends with the
 /// program.
 struct processes {
-    std::optional<int> n_jobs{};                ///< default for calls that do not say theirs
-    std::optional<int> inner_max_num_threads{}; ///< OMP_NUM_THREADS and its kin in workers; default: a fair share
-    joblot::start_method start_method = joblot::start_method::spawn;
-    void (*worker_init)() = nullptr;      ///< runs once in each new worker; what it throws is a `backend_error`
+    number_option n_jobs{};                ///< default for calls that do not say theirs
+    number_option inner_max_num_threads{}; ///< OMP_NUM_THREADS and its kin in workers; default: a fair share
+    typed_option<joblot::start_method, detail::option_kind::start_method> start_method = joblot::start_method::spawn;
+    /// Runs once in each new worker; what it throws is a `backend_error`.
+    typed_option<void (*)(), detail::option_kind::worker_init> worker_init{};
     std::size_t max_tasks_per_worker = 0; ///< a worker is replaced after so many tasks; 0: never
     std::size_t memory_limit = 0;         ///< bytes that a worker may allocate; beyond is `std::bad_alloc`; 0: no limit
     std::chrono::milliseconds idle_timeout = std::chrono::minutes(5); ///< a worker ends when unused for so long
 
     /// The backend object of a description that says nothing.
-    [[nodiscard]] static const std::shared_ptr<backend>& shared() {
-        // Never destroyed: calls are made from static destructors too.
-        static const auto* const one = new std::shared_ptr<backend>(processes{}.make());
-        return *one;
+    JOBLOT_ONE_PER_PROCESS [[nodiscard]] static const std::shared_ptr<backend>& shared() {
+        static constinit detail::made_once<const std::shared_ptr<backend>> one;
+        return one.get([] { return processes{}.make(); });
     }
 
     /// @throws std::invalid_argument for an `idle_timeout` that is not positive.

@@ -2,7 +2,11 @@
 // The sequential backend: every task runs on the calling thread, in order. For debugging and for comparison.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/backend/backend.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <memory>
 #include <string>
@@ -27,10 +31,9 @@ public:
 /// Describes the sequential backend, by name `"sequential"`: one task after the other on the calling thread, whatever
 /// `n_jobs` says.
 struct sequential {
-    [[nodiscard]] std::shared_ptr<backend> make() const {
-        // Never destroyed: calls are made from static destructors too.
-        static const auto* const shared = new std::shared_ptr<backend>(std::make_shared<detail::sequential_backend>());
-        return *shared;
+    JOBLOT_ONE_PER_PROCESS [[nodiscard]] std::shared_ptr<backend> make() const {
+        static constinit detail::made_once<const std::shared_ptr<backend>> shared;
+        return shared.get([] { return std::make_shared<detail::sequential_backend>(); });
     }
 };
 

@@ -2,9 +2,14 @@
 // The threads backend: the calling thread and the process's one pool of helpers.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/backend/backend.hpp>
-#include <joblot/backend/thread_pool.hpp>
 #include <joblot/cpu_count.hpp>
+#include <joblot/dispatch/waker.hpp>
+#include <joblot/pool/thread_pool.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -31,26 +36,13 @@ public:
     }
 
 private:
-    /// Renews an invitation whenever a generator's reader has made room: helpers do not wait for that.
-    class renewal {
-    public:
-        renewal(job& j, thread_pool::invitation& invitation) : job_(j.tasks_left() == job::none ? &j : nullptr) {
-            if (job_) job_->set_waker([&invitation] { invitation.renew(); });
-        }
-        ~renewal() {
-            if (job_) job_->set_waker(nullptr);
-        }
-        renewal(const renewal&) = delete;
-        renewal& operator=(const renewal&) = delete;
-
-    private:
-        job* job_; // null where the input is at hand and nobody need be called
-    };
-
     static void run_with_helpers(job& j, int helpers) {
         // Both stand until the call is over: a helper's slow task must not keep the others from coming back.
         thread_pool::invitation invitation(thread_pool::instance(), j, helpers);
-        const renewal renew(j, invitation);
+        // Helpers do not wait until a generator's reader has made room. Where the input is at hand nobody need be
+        // called.
+        std::optional<waker> renewal;
+        if (j.tasks_left() == job::none) renewal.emplace(j, [&invitation] { invitation.renew(); });
         do {
             worker w(j, 0);
             while (const batch b = j.claim(w)) {
@@ -68,16 +60,15 @@ private:
 /// of one process-wide pool, which is started by the first call, grows to the largest `n_jobs` that was asked for, and
 /// is shared by nested and simultaneous calls. At most 1024 workers a call.
 struct threads {
-    std::optional<int> n_jobs{};                ///< default for calls that do not say theirs
-    std::optional<int> inner_max_num_threads{}; ///< OpenMP threads inside a task, where the program links OpenMP
+    number_option n_jobs{};                ///< default for calls that do not say theirs
+    number_option inner_max_num_threads{}; ///< OpenMP threads inside a task, where the program links OpenMP
 
     [[nodiscard]] std::shared_ptr<backend> make() const { return shared(); }
 
     /// The one backend object that all descriptions stand for.
-    [[nodiscard]] static const std::shared_ptr<backend>& shared() {
-        // Never destroyed: calls are made from static destructors too.
-        static const auto* const one = new std::shared_ptr<backend>(std::make_shared<detail::threads_backend>());
-        return *one;
+    JOBLOT_ONE_PER_PROCESS [[nodiscard]] static const std::shared_ptr<backend>& shared() {
+        static constinit detail::made_once<const std::shared_ptr<backend>> one;
+        return one.get([] { return std::make_shared<detail::threads_backend>(); });
     }
 };
 

@@ -2,29 +2,29 @@
 // `exported`: a function of this program that Python calls on a cluster; see python/joblot.py.
 #pragma once
 
-#include <joblot/catalogue.hpp>
-#include <joblot/dask/batch_payload.hpp>
+#include <joblot/core/catalogue.hpp>
 #include <joblot/dask/chunk.hpp>
-#include <joblot/dask/program.hpp>
-#include <joblot/dask/worker_shim.hpp>
+#include <joblot/dask/engine_access.hpp>
+#include <joblot/dask/utf8.hpp>
 #include <joblot/delayed.hpp>
 #include <joblot/persisted.hpp>
-#include <joblot/table_mutex.hpp>
-#include <joblot/version.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
+#include <joblot/wire/batch_protocol.hpp>
+#include <joblot/wire/block.hpp>
+#include <joblot/wire/codec.hpp>
+#include <joblot/wire/parcel.hpp>
 #include <joblot/wire/remote_task.hpp>
-
-#include <nlohmann/json.hpp>
+#include <joblot/wire/segment.hpp>
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -34,6 +34,14 @@ namespace joblot::dask {
 
 namespace engine {
 
+/// What Python is told of an argument, or of a result.
+struct exported_value {
+    const char* kind = "none";                                      ///< none, bytes, number, or array
+    std::string dtype{};                                            ///< of numbers and arrays
+    std::optional<std::vector<std::optional<std::size_t>>> shape{}; ///< of arrays; unset, or an element of it: any
+    std::string name{};                                             ///< of an argument
+};
+
 /// An argument of Python's as the call gets it, and what Python is told of it.
 template <class P>
 struct exported_argument {
@@ -42,20 +50,20 @@ struct exported_argument {
                   "std::string, std::vector<std::byte>, containers or spans of numbers, and dask::chunk");
     using type = persisted<P>;
     static type from(std::shared_ptr<detail::segment> image, const std::string&) { return type(std::move(image)); }
-    static json describe() {
+    static exported_value describe() {
         using detail::block_kind;
         constexpr block_kind kind = detail::block_kind_of<P>();
         if constexpr (kind == block_kind::bytes) {
-            return {{"kind", "bytes"}};
+            return {.kind = "bytes"};
         } else if constexpr (kind == block_kind::number) {
-            return {{"kind", "number"}, {"dtype", detail::block_dtype<P>()}};
+            return {.kind = "number", .dtype = detail::block_dtype<P>()};
         } else {
             std::vector<std::size_t> inner;
             detail::array_element<std::remove_cv_t<typename P::value_type>>::add_shape(inner);
-            json shape = json::array({nullptr});
+            std::vector<std::optional<std::size_t>> shape(1);
             if constexpr (detail::is_std_array<P>) shape[0] = std::tuple_size_v<P>;
-            for (const std::size_t n : inner) shape.push_back(n);
-            return {{"kind", "array"}, {"dtype", detail::block_dtype<P>()}, {"shape", std::move(shape)}};
+            shape.insert(shape.end(), inner.begin(), inner.end());
+            return {.kind = "array", .dtype = detail::block_dtype<P>(), .shape = std::move(shape)};
         }
     }
 };
@@ -67,35 +75,23 @@ struct exported_argument<chunk<const T>> {
     static type from(std::shared_ptr<detail::segment> image, const std::string& name) {
         return type(std::move(image), name, {}, {});
     }
-    static json describe() { return {{"kind", "array"}, {"dtype", dtype_of<T>()}, {"shape", nullptr}}; }
+    static exported_value describe() { return {.kind = "array", .dtype = dtype_of<T>()}; }
 };
 
 template <class R>
-json describe_result() {
+exported_value describe_result() {
     static_assert(std::is_void_v<R> || detail::block_kind_of<std::decay_t<R>>() != detail::block_kind::none,
                   "joblot: Python cannot read a value of this type: exported functions return numbers, std::string, "
                   "std::vector<std::byte>, containers of numbers, or nothing");
     if constexpr (std::is_void_v<R>)
-        return {{"kind", "none"}};
+        return {};
     else
         return exported_argument<std::decay_t<R>>::describe();
 }
 
-inline std::string base64(std::span<const std::byte> bytes) {
-    static constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string text;
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        std::uint32_t group = 0;
-        for (std::size_t k = 0; k != 3; ++k)
-            group = group << 8 | (i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0);
-        for (std::size_t k = 0; k != 4; ++k) text += i + k <= bytes.size() ? digits[group >> (18 - 6 * k) & 63] : '=';
-    }
-    return text;
-}
-
-/// The batch of one call, whose arguments are images 1, 2, ...
+/// The message of one call, whose arguments are images 1, 2, ...
 template <class Task>
-std::vector<std::byte> exported_call(const Task& call, std::size_t arguments) {
+detail::outgoing exported_call(const Task& call) {
     using form = detail::remote_form_t<Task>;
     static_assert(form::possible);
     detail::outgoing message;
@@ -104,56 +100,36 @@ std::vector<std::byte> exported_call(const Task& call, std::size_t arguments) {
     detail::encoder to(message);
     form::write(to, call);
     message.end_part(part, 0, 0);
-    batch_order order;
-    order.program = program::own().name();
-    order.digest = program::own().digest();
-    for (std::size_t i = 1; i <= arguments; ++i) order.images.push_back(i);
-    order.foreign = order.images;
-    return batch_payload(order, detail::worker_setup{.level = 1}, std::move(message)).joined();
+    return message;
 }
 
-/// The functions that this program exports.
-class catalogue {
+/// The functions that this program exports, in the order of their static objects.
+class exported_functions {
 public:
     struct entry {
         std::string name;
-        json parameters, result;
-        std::vector<std::byte> (*payload)(const entry&);
+        std::vector<exported_value> parameters;
+        exported_value result;
+        detail::outgoing (*call)(const entry&);
         void (*function)();
     };
 
-    static catalogue& instance() {
-        static auto* const one = new catalogue; // to the end: it is filled by static initialisation
-        return *one;
+    JOBLOT_ONE_PER_PROCESS static exported_functions& instance() {
+        static constinit detail::made_once<exported_functions> one; // filled by static initialisation
+        return one.get();
     }
+    /// @throws std::invalid_argument where the name is taken.
     void add(entry e) {
         const std::lock_guard lock(detail::table_mutex());
         if (std::any_of(entries_.begin(), entries_.end(), [&](const entry& other) { return other.name == e.name; }))
             throw std::invalid_argument("joblot: two functions are exported as \"" + e.name + '"');
         entries_.push_back(std::move(e));
-        detail::catalogue_printer().store(&print);
+        detail::catalogue_printer().store(access().print_catalogue);
     }
+    /// For `main`, when all have been added.
+    [[nodiscard]] const std::vector<entry>& all() const noexcept { return entries_; }
 
 private:
-    static void print() {
-        json functions = json::array();
-        const std::lock_guard lock(detail::table_mutex());
-        for (const entry& e : instance().entries_) {
-            functions.push_back({{"name", e.name},
-                                 {"parameters", e.parameters},
-                                 {"result", e.result},
-                                 {"payload", base64(e.payload(e))}});
-        }
-        const json all{{"joblot", version},
-                       {"program", program::own().name()},
-                       {"digest", program::own().digest()},
-                       {"module", worker_shim_module},
-                       {"source", worker_shim_source()},
-                       {"functions", std::move(functions)}};
-        const std::string text = all.dump() + '\n';
-        std::fwrite(text.data(), 1, text.size(), stdout);
-    }
-
     std::vector<entry> entries_; // guarded by the table mutex
 };
 
@@ -178,25 +154,27 @@ public:
     /// @throws std::invalid_argument where there are not as many names as parameters, or the name is taken.
     template <class R, class... P>
     exported(std::string name, R (*function)(P...), std::vector<std::string> parameters = {}) {
+        engine::check_utf8("name", name);
+        for (const std::string& parameter : parameters) engine::check_utf8("parameters", parameter);
         if (!parameters.empty() && parameters.size() != sizeof...(P))
             throw std::invalid_argument("joblot: exported function \"" + name + "\" has " +
                                         std::to_string(sizeof...(P)) + " parameters, and was given " +
                                         std::to_string(parameters.size()) + " names");
-        std::vector<engine::json> described{engine::exported_argument<std::decay_t<P>>::describe()...};
+        std::vector<engine::exported_value> described{engine::exported_argument<std::decay_t<P>>::describe()...};
         for (std::size_t i = 0; i != described.size(); ++i)
-            described[i]["name"] = parameters.empty() ? "argument" + std::to_string(i + 1) : parameters[i];
-        engine::catalogue::instance().add({std::move(name), std::move(described), engine::describe_result<R>(),
-                                           &payload_of<R, P...>, reinterpret_cast<void (*)()>(function)});
+            described[i].name = parameters.empty() ? "argument" + std::to_string(i + 1) : parameters[i];
+        engine::exported_functions::instance().add({std::move(name), std::move(described), engine::describe_result<R>(),
+                                                    &call_of<R, P...>, reinterpret_cast<void (*)()>(function)});
     }
 
 private:
     template <class R, class... P>
-    static std::vector<std::byte> payload_of(const engine::catalogue::entry& e) {
-        return payload_of<R, P...>(e, std::index_sequence_for<P...>());
+    static detail::outgoing call_of(const engine::exported_functions::entry& e) {
+        return call_of<R, P...>(e, std::index_sequence_for<P...>());
     }
     template <class R, class... P, std::size_t... I>
-    static std::vector<std::byte> payload_of(const engine::catalogue::entry& e, std::index_sequence<I...>) {
-        using function = detail::kept_call<R (*)(P...)>;
+    static detail::outgoing call_of(const engine::exported_functions::entry& e, std::index_sequence<I...>) {
+        using function = detail::persisting_call<R (*)(P...)>;
         const function f{reinterpret_cast<R (*)(P...)>(e.function)};
         [[maybe_unused]] const auto argument = [&]<class A>(std::type_identity<A>, std::size_t i) {
             const std::string name = "argument " + std::to_string(i + 1) + " of " + e.name;
@@ -204,8 +182,7 @@ private:
                 std::make_shared<detail::segment>(i + 1, name, nullptr), name);
         };
         return engine::exported_call(task<function, typename engine::exported_argument<std::decay_t<P>>::type...>(
-                                         f, {argument(std::type_identity<P>(), I)...}),
-                                     sizeof...(P));
+            f, {argument(std::type_identity<P>(), I)...}));
     }
 };
 

@@ -32,6 +32,8 @@ public:
     [[nodiscard]] const batch& of() const noexcept { return batch_; }
     [[nodiscard]] std::size_t index(std::size_t k) const noexcept { return batch_.first() + k; }
 
+    static constexpr std::size_t most_in_message = std::size_t{1} << 31; ///< the wire counts with 32 bits
+
     /// The tasks that are to be sent next: at most `most`, and none at index `limit` or above. Empty if there are none.
     range next_range(std::size_t limit, std::size_t most) {
         while (!unsent_.empty()) {
@@ -40,7 +42,8 @@ public:
                 unsent_.pop_front();
                 continue;
             }
-            const range taken{front.begin, front.begin + std::min({front.size(), most, limit - index(front.begin)})};
+            const range taken{
+                front.begin, front.begin + std::min({front.size(), most, most_in_message, limit - index(front.begin)})};
             front.begin = taken.end;
             if (front.size() == 0) unsent_.pop_front();
             return taken;
@@ -57,13 +60,21 @@ public:
     void note_sent(range r, std::uint64_t sequence) noexcept {
         sent_ = r;
         sequence_ = sequence;
+        received_ = 0;
+    }
+    /// Notes that `count` results have come for what was sent, from position `begin` of it on. False where they cannot
+    /// have: they come in order, each once, and the last ones are the last of all.
+    [[nodiscard]] bool note_received(std::size_t begin, std::size_t count, bool last) noexcept {
+        if (begin != received_ || count > sent_.size() - begin || (last && begin + count != sent_.size())) return false;
+        received_ += count;
+        return true;
     }
     /// Number of the request that asked for it.
     [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
     /// The worker has nothing more to say of it.
     void answered(std::chrono::nanoseconds took) noexcept {
         sent_ = {};
-        took_ += took;
+        took_ += std::min(took, std::chrono::nanoseconds::max() - took_); // who answers says how long it took
     }
     /// The worker is gone: what it was given and had not done is to be sent again.
     void lost(std::size_t limit) {
@@ -90,6 +101,8 @@ public:
         ++tries_[k];
         return true;
     }
+    /// How many times task k has been tried, the try that is going on among them.
+    [[nodiscard]] int tries(std::size_t k) const noexcept { return tries_.empty() ? 1 : tries_[k] + 1; }
     void send_again(std::size_t k) {
         if (!unsent_.empty() && unsent_.front().end == k) // with the one before it: one message for both
             ++unsent_.front().end;
@@ -127,6 +140,7 @@ private:
     int retries_;
     std::deque<range> unsent_;
     range sent_;
+    std::size_t received_ = 0; // results of it
     std::uint64_t sequence_ = 0;
     std::vector<bool> done_;
     std::vector<int> tries_; // empty as long as nothing was tried again

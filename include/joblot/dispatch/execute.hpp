@@ -2,6 +2,8 @@
 // Runs the tasks of a batch on the calling thread: the plain loop, and the one with time limits and retries.
 #pragma once
 
+#include <joblot/core/reading.hpp>
+#include <joblot/core/thread_end.hpp>
 #include <joblot/dispatch/job.hpp>
 #include <joblot/dispatch/results.hpp>
 
@@ -11,8 +13,6 @@
 #include <utility>
 
 namespace joblot::detail {
-
-// In both, `tasks` and `results` are indexed from `offset`, the index of their first task within the call.
 
 template <class Tasks>
 std::string label_or_nothing(Tasks& tasks, std::size_t k) noexcept {
@@ -35,6 +35,7 @@ decltype(auto) bare(X& x) {
 }
 
 /// The fast loop: nothing per task but the call itself and one look at the halt mark. Gives how many tasks ended.
+/// @param offset Index in the call of the first of `tasks` and `results`.
 template <class Tasks, class Results>
 std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
     std::size_t i = b.first();
@@ -44,59 +45,105 @@ std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& 
         auto&& to = bare(results);
         for (; i != last && w.may_start(i); ++i)
             to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
+    } catch (const unreadable& e) {
+        j.fail_input(i, e.why);
     } catch (...) {
-        j.fail(i, std::current_exception(), label_or_nothing(tasks, i - offset));
+        w.context().stop.reset();
+        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
+        if (thread_ends()) {
+            w.add_completed(i - b.first());
+            throw;
+        }
     }
     w.add_completed(i - b.first());
     return i - b.first();
 }
 
-/// Runs one task until it succeeds or may not be tried again. Gives its last exception, or null.
-template <class Tasks, class Results>
-std::exception_ptr try_task(job& j, worker& w, std::size_t index, Tasks& tasks, Results& results, std::size_t k) {
+/// Makes the failures of the tasks that a stopped call has left; for when no worker is inside any more. They share one
+/// exception.
+class left_tasks {
+public:
+    explicit left_tasks(const job& j) : job_(j) {}
+
+    [[nodiscard]] failure at(std::size_t index, std::string label = {}) {
+        if (!why_) why_ = std::make_exception_ptr(cancelled(job_.completed_tasks()));
+        return {why_, {index, std::move(label)}, 0};
+    }
+
+private:
+    const job& job_;
+    std::exception_ptr why_; // null as long as there is none: most calls leave no task
+};
+
+// The loop with time limits, retries and outcomes is compiled once, for all tasks: what it does per task is long
+// against the call of a virtual function.
+
+/// How a task ended: its last exception, or null, and at which try.
+struct task_end {
+    std::exception_ptr error{};
+    int tries = 0;
+};
+
+/// Runs a task of a batch until it succeeds or may not be tried again.
+/// @throws unreadable, which no other try would mend.
+inline void try_task(job& j, worker& w, const batch& b, std::size_t index, task_end& end) {
     using clock = task_context::clock;
     const auto limit = j.settings().given->timeout.limit();
-    for (int tries_left = j.settings().given->retries;; --tries_left) {
-        // saturated: a limit of centuries must not overflow the clock
-        const auto now = limit ? clock::now() : clock::time_point{};
-        if (limit)
-            w.context().deadline = *limit < clock::time_point::max() - now ? now + *limit : clock::time_point::max();
-        std::exception_ptr error;
+    const int retries = j.settings().given->retries;
+    for (int tries_left = retries;; --tries_left) {
+        if (limit) w.context().deadline = deadline_after(clock::now(), *limit);
+        end = {nullptr, retries - tries_left + 1};
         try {
-            results.put(k, [&]() -> decltype(auto) {
-                if constexpr (Tasks::repeatable) {
-                    if (tries_left > 0) return tasks.call_again(k);
-                }
-                return tasks.call(k);
-            });
+            b.tasks()->attempt(index, tries_left > 0);
+        } catch (const unreadable&) {
+            throw;
         } catch (...) {
-            error = std::current_exception();
+            if (thread_ends()) throw;
+            end.error = std::current_exception();
         }
+        w.context().stop.reset(); // the next attempt has a time limit of its own
         // A late task timed out, also when it threw: it may have done so because it was told to stop.
         if (limit && clock::now() >= w.context().deadline)
-            error = std::make_exception_ptr(timeout_error({index, label_or_nothing(tasks, k)}, *limit));
-        if (!error || tries_left == 0 || !w.may_start(index)) return error;
+            end.error = std::make_exception_ptr(timeout_error({index, b.tasks()->label(index)}, *limit));
+        if (!end.error || tries_left == 0 || !w.may_start(index)) return;
     }
 }
 
-/// The loop with time limits, retries and outcomes. Gives how many tasks ended.
-template <class Tasks, class Results>
-std::size_t run_careful(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
-    std::size_t ended = 0;
-    for (std::size_t i = b.first(); i != b.first() + b.size() && w.may_start(i); ++i) {
-        const std::size_t k = i - offset;
-        const std::exception_ptr error = try_task(j, w, i, tasks, results, k);
+/// The task ends its thread. That fails it, and the call as well where the thread is the caller's own.
+inline void fail_with_thread(job& j, worker& w, const batch& b, std::size_t index, int tries) {
+    w.context().stop.reset();
+    if (w.context().worker_id == 0) return j.fail(index, thread_end_error(), b.tasks()->label(index));
+    if (j.task_failed(b, index, thread_end_error(), tries)) w.add_completed(1);
+}
+
+/// Runs the tasks of a batch with time limits, retries and outcomes. Gives how many of them ended.
+inline std::size_t run_careful(job& j, worker& w, const batch& b) {
+    std::size_t i = b.first();
+    for (; i != b.first() + b.size() && w.may_start(i); ++i) {
+        task_end end;
+        std::exception_ptr input_error;
+        try {
+            try_task(j, w, b, i, end);
+        } catch (const unreadable& e) {
+            input_error = e.why;
+        } catch (...) { // nothing else leaves try_task
+            fail_with_thread(j, w, b, i, end.tries);
+            throw;
+        }
         w.context().deadline = task_context::clock::time_point::max();
-        if constexpr (keeps_failures<Results>) {
-            if (error) results.put_failure(k, {error, {i, label_or_nothing(tasks, k)}});
-        } else if (error) {
-            j.fail(i, error, label_or_nothing(tasks, k));
+        if (input_error) {
+            j.fail_input(i, std::move(input_error));
             break;
         }
-        ++ended;
+        if (end.error) {
+            b.tasks()->drop_result(i); // a late one may have left a value
+            if (!j.task_failed(b, i, std::move(end.error), end.tries)) break;
+        } else if (end.tries > 1) {
+            b.tasks()->note_tries(i, end.tries);
+        }
         w.add_completed(1);
     }
-    return ended;
+    return i - b.first();
 }
 
 /// Whether a call needs the careful loop.

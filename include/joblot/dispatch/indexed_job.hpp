@@ -2,15 +2,19 @@
 // The job over an input that workers may index at once: batches are claimed from one atomic counter, without a lock.
 #pragma once
 
-#include <joblot/dispatch/execute.hpp>
+#include <joblot/dispatch/typed_tasks.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <string>
-#include <utility>
 
 namespace joblot::detail {
+
+/// All tasks of a call.
+struct all_tasks : any_tasks {
+    static constexpr std::size_t first = 0;
+};
 
 /// @tparam Source  Tasks by index, all members thread-safe (see `indexed_source`).
 /// @tparam Results Where results go (see results.hpp).
@@ -18,8 +22,8 @@ template <class Source, class Results>
 class indexed_job final : public job {
 public:
     indexed_job(const call_settings& settings, Source& source)
-        : job(settings, source.size(), false), source_(source), results_(source.size()), size_(source.size()),
-          careful_(needs_care<Results>(settings)) {
+        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size()),
+          size_(source.size()) {
         report_start();
     }
 
@@ -35,49 +39,36 @@ public:
         const std::size_t wanted = w.sizer().next(size_ - seen);
         const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
         if (first >= size_) return {};
-        return {first, std::min(wanted, size_ - first)};
+        return {first, std::min(wanted, size_ - first), &tasks_};
     }
 
     [[nodiscard]] bool wait() override { return false; }
 
     [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
 
-    // --- for backends whose workers are other processes
-
     [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(); }
     void check_results_travel() const override { Source::check_results_travel(); }
-    void encode_task(const batch& b, std::size_t k, encoder& to) override { source_.encode(b.first() + k, to); }
-    void run_forked(const batch& b, std::size_t k, encoder& to, result_listener& then) override {
-        source_.run_forked(b.first() + k, to, then);
-    }
-    void decode_result(const batch& b, std::size_t k, decoder& from) override {
-        results_.put(b.first() + k, [&]() -> decltype(auto) { return source_.decode(b.first() + k, from); });
-    }
-    [[nodiscard]] std::string task_label(const batch& b, std::size_t k) noexcept override {
-        return label_or_nothing(source_, b.first() + k);
-    }
 
     /// The results, in order; for when the call is over and `throw_if_failed` let it pass.
-    auto take() { return results_.take(); }
+    auto take() {
+        if constexpr (keeps_failures<Results>) {
+            left_tasks left(*this);
+            typename Results::list all;
+            all.reserve(size_);
+            if (is_halted()) tasks_.results().fill([&](std::size_t k) { return left.at(k, tasks_.label(k)); });
+            tasks_.results().take(all);
+            return all;
+        } else {
+            return tasks_.results().take();
+        }
+    }
 
 protected:
-    bool keep_failure([[maybe_unused]] const batch& b, [[maybe_unused]] std::size_t k,
-                      [[maybe_unused]] failure f) override {
-        if constexpr (keeps_failures<Results>) results_.put_failure(b.first() + k, std::move(f));
-        return keeps_failures<Results>;
-    }
-
-    std::size_t execute(const batch& b, worker& w) override {
-        return careful_ ? run_careful(*this, w, b, source_, results_, 0) : run_plain(*this, w, b, source_, results_, 0);
-    }
-
-    std::string first_label() override { return size_ ? source_.label(0) : std::string(); }
+    std::string first_label() override { return tasks_.label(0); }
 
 private:
-    Source& source_;
-    Results results_;
+    typed_tasks<all_tasks, Source&, Results> tasks_;
     std::size_t size_;
-    bool careful_;
     // Every worker adds to it for every batch: on a line of its own.
     alignas(64) std::atomic<std::size_t> next_{0};
 };

@@ -2,98 +2,34 @@
 // The dispatcher: one call, as a backend sees it. Workers pull batches from it and run them.
 #pragma once
 
-#include <joblot/dispatch/batching.hpp>
-#include <joblot/dispatch/inner_threads.hpp>
+#include <joblot/core/task_stop.hpp>
+#include <joblot/core/thread_end.hpp>
+#include <joblot/dispatch/batch.hpp>
 #include <joblot/dispatch/settings.hpp>
+#include <joblot/dispatch/worker.hpp>
 #include <joblot/error.hpp>
 #include <joblot/progress/reporter.hpp>
-#include <joblot/scope.hpp>
 #include <joblot/this_task.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <limits>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace joblot {
 
 namespace detail {
-// wire/: what tasks and results are written to and read from, where they run in another process
-class encoder;
-class decoder;
-class runner_entry;
-class result_listener;
+class runner_entry; // wire/: what runs tasks in another process
+template <class>
+class basic_remote_batches;
 } // namespace detail
-
-class job;
-
-/// Some consecutive tasks of a call, claimed by one worker. Whoever claims a batch must run it.
-class batch {
-public:
-    batch() = default;
-    batch(std::size_t first, std::size_t size, void* tasks = nullptr) noexcept
-        : first_(first), size_(size), tasks_(tasks) {}
-
-    /// Index of its first task.
-    [[nodiscard]] std::size_t first() const noexcept { return first_; }
-    /// How many tasks it holds; 0 means that there was nothing to claim.
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    explicit operator bool() const noexcept { return size_ != 0; }
-
-    /// Where the job keeps the batch's tasks; of no meaning to a backend.
-    [[nodiscard]] void* tasks() const noexcept { return tasks_; }
-
-private:
-    std::size_t first_ = 0;
-    std::size_t size_ = 0;
-    void* tasks_ = nullptr;
-};
-
-/// One thread's seat in a call. While it lives, the thread's `this_task` and settings are those of the call's tasks.
-/// Lives on the worker's stack and is used by that thread alone.
-class worker {
-public:
-    /// @param id 0 to `job::n_jobs() - 1`, held by no other live worker of that job.
-    worker(job& j, int id);
-    ~worker();
-    worker(const worker&) = delete;
-    worker& operator=(const worker&) = delete;
-
-    // What follows is for the dispatcher's own parts.
-
-    /// Notes that task `index` is next; false when it must not start any more.
-    [[nodiscard]] bool may_start(std::size_t index) noexcept {
-        context_.index = index;
-        return index < limit_.load(std::memory_order_relaxed); // relaxed: see job::halt
-    }
-    detail::task_context& context() noexcept { return context_; }
-    detail::batch_sizer& sizer() noexcept { return sizer_; }
-    /// Tells how many tasks ended well in the batch that runs.
-    void add_completed(std::size_t tasks) noexcept { completed_ += tasks; }
-
-private:
-    friend class job;
-
-    // A reader waits for every single result: only after many short tasks may one be held back by others of its batch.
-    static constexpr std::size_t cautious_trials = 32;
-
-    job& job_;
-    const std::atomic<std::size_t>& limit_; // the job's
-    detail::task_context context_;
-    detail::batch_sizer sizer_;
-    detail::task_context::clock::time_point lap_{}; // when the last batch ended
-    std::size_t completed_ = 0;
-    detail::task_context* outer_task_;
-    const detail::scope* outer_scope_;
-    detail::inner_threads_limit inner_threads_;
-};
 
 /// One call of a `Parallel`: reads the user's range, hands out batches, collects results, errors and progress.
 ///
@@ -123,9 +59,14 @@ public:
     bool work(int worker_id) {
         worker w(*this, worker_id);
         bool worked = false;
-        while (const batch b = claim(w)) {
-            run(b, w);
-            worked = true;
+        try {
+            while (const batch b = claim(w)) {
+                worked = true;
+                run(b, w);
+            }
+        } catch (...) { // of claiming: memory, or a task that is moved out of what was read before
+            if (detail::thread_ends()) throw;
+            abort(std::current_exception());
         }
         return worked;
     }
@@ -133,24 +74,20 @@ public:
     /// Blocks until there may be something to claim again. False when there never will be: the call is over.
     [[nodiscard]] virtual bool wait() = 0;
 
-    /// For a backend whose workers do something else than `wait()` while nothing can be claimed: `wake` is called when
-    /// a generator's reader has made room for more tasks, and when tasks are not wanted any more (`limit` and
-    /// `unwanted_from` tell which). It is called with the job locked and must not call it back, but for these two.
-    /// @param wake Null to have no more calls; when this returns, none is under way.
-    void set_waker(std::function<void()> wake) {
-        const std::lock_guard lock(waker_mutex_);
-        wake_ = std::move(wake);
-    }
-
     /// The next tasks, read from the user's range where they come from there; an empty batch if there are none now.
     [[nodiscard]] virtual batch claim(worker& w) = 0;
 
     /// Runs a claimed batch on this thread.
     void run(const batch& b, worker& w) {
-        if (in_steps_) {
-            for (std::size_t k = 0; k != b.size(); ++k) run_step(batch(b.first() + k, 1, b.tasks()), w);
-        } else {
-            run_step(b, w);
+        try {
+            if (in_steps_) {
+                for (std::size_t k = 0; k != b.size(); ++k) run_step(batch(b.first() + k, 1, b.tasks()), w);
+            } else {
+                run_step(b, w);
+            }
+        } catch (...) {
+            if (detail::thread_ends()) finish_elsewhere(b, w);
+            throw;
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
@@ -159,47 +96,13 @@ public:
         w.lap_ = now;
     }
 
-    // --- for a backend whose workers are other processes: instead of `run`, it sends a batch's tasks and takes what
-    // comes back. The thread that claimed the batch does all of it; k counts from the first task of the batch.
+    // --- for a backend whose workers are other processes, which has `detail::remote_batches` do the rest
 
-    /// Whether somebody waits for each single result, so that none may be held back by others of its batch.
-    [[nodiscard]] bool hands_out_results() const noexcept { return publishes_; }
     /// What runs the tasks of this job in another process.
     /// @throws serialization_error naming the type and the ways out, where they cannot be sent.
     [[nodiscard]] virtual const detail::runner_entry& remote_runner() const = 0;
     /// The same for a process that was forked, from which only results are sent.
     virtual void check_results_travel() const = 0;
-    /// Writes task k. What it refers to stays until `settle_remote`.
-    virtual void encode_task(const batch& b, std::size_t k, detail::encoder& to) = 0;
-    /// Runs task k in a process that was forked off, and writes its result. Throws what the task throws.
-    virtual void run_forked(const batch& b, std::size_t k, detail::encoder& to, detail::result_listener& then) = 0;
-    /// Reads and keeps the result of task k. @throws serialization_error.
-    virtual void decode_result(const batch& b, std::size_t k, detail::decoder& from) = 0;
-    /// Task k failed for good.
-    /// @return Whether that is a result like others, so that the batch goes on.
-    bool task_failed(const batch& b, std::size_t k, std::exception_ptr why) {
-        std::string label = task_label(b, k);
-        if (keep_failure(b, k, detail::failure{why, {b.first() + k, label}})) return true;
-        fail(b.first() + k, std::move(why), std::move(label));
-        return false;
-    }
-    /// Label of task k of a batch.
-    [[nodiscard]] virtual std::string task_label(const batch& b, std::size_t k) noexcept = 0;
-    /// The next `count` tasks of the batch have ended well, or their failure was kept.
-    void advance_remote(const batch& b, std::size_t count, worker& w) {
-        w.add_completed(count);
-        publish_results(b, count);
-    }
-    /// So many more tasks of other processes have ended, as far as is known.
-    void show_progress(std::size_t count) noexcept {
-        if (reporter_ && count) reporter_->add(count);
-    }
-    /// Nothing more comes of the batch.
-    /// @param took How long its tasks ran; zero where that says nothing.
-    void settle_remote(const batch& b, worker& w, std::chrono::nanoseconds took) {
-        settle(b);
-        if (w.sizer_.adapts() && took.count() > 0) w.sizer_.measured(b.size(), took);
-    }
 
     /// No task at this index or above may start any more.
     [[nodiscard]] std::size_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
@@ -212,6 +115,7 @@ public:
     void abort(std::exception_ptr why) {
         {
             const std::lock_guard lock(outcome_mutex_);
+            if (stopped_ && settings_.keeps_on_stop()) return; // what is there is wanted, whatever happens now
             if (!backend_failure_) backend_failure_ = std::move(why);
         }
         halt(0, 0);
@@ -221,7 +125,17 @@ public:
 
     [[nodiscard]] const detail::call_settings& settings() const noexcept { return settings_; }
 
-    /// A task failed for good. Thread-safe.
+    /// A task of a batch failed for good. Thread-safe.
+    /// @param tries How many times it was tried.
+    /// @return Whether that is a result like others, so that the batch goes on.
+    bool task_failed(const batch& b, std::size_t index, std::exception_ptr why, int tries) {
+        std::string label = b.tasks()->label(index);
+        if (!was_stopped() && b.tasks()->keep_failure(index, detail::failure{why, {index, label}, tries})) return true;
+        fail(index, std::move(why), std::move(label));
+        return false;
+    }
+
+    /// The same where no failure is a result.
     void fail(std::size_t index, std::exception_ptr why, std::string label) {
         note_failure(index, std::move(why), std::move(label), publishes_ ? index : 0);
     }
@@ -231,13 +145,19 @@ public:
         note_failure(index, std::move(why), "reading the input", index);
     }
 
-    /// The stop token fired.
-    void stop() noexcept {
+    /// The stop token fired, or the deadline has passed. The first of both is what the call reports.
+    void stop(bool deadline_passed = false) noexcept {
         {
             const std::lock_guard lock(outcome_mutex_);
-            stopped_ = true;
+            if (!std::exchange(stopped_, true)) deadline_passed_ = deadline_passed;
         }
         halt(0, 0);
+    }
+    /// What a task throws after that is no failure: it may have been told to stop.
+    [[nodiscard]] bool was_stopped() const noexcept {
+        if (!is_halted()) return false;
+        const std::lock_guard lock(outcome_mutex_);
+        return stopped_;
     }
 
     /// No task at `limit` or above starts any more; those at `unwanted_from` or above may be ended by force.
@@ -247,7 +167,11 @@ public:
         lower(unwanted_from_, unwanted_from);
         lower(limit_, limit);
         halted();
-        wake();
+        call_waker();
+        // Calls of tasks, too. No lock may be held here. What callbacks do is not done by the task of this thread.
+        detail::task_context* const inside = std::exchange(detail::current_task, nullptr);
+        tokens_.fire_from(limit_.load(std::memory_order_relaxed));
+        detail::current_task = inside;
     }
 
     [[nodiscard]] bool is_halted() const noexcept { return limit_.load(std::memory_order_relaxed) != none; }
@@ -274,10 +198,16 @@ public:
     /// Throws what the call must throw, if anything.
     void throw_if_failed() const {
         if (!is_halted()) return;
-        const std::lock_guard lock(outcome_mutex_);
-        if (failure_) detail::throw_failure(*failure_);
-        if (backend_failure_) std::rethrow_exception(backend_failure_);
-        if (stopped_) throw cancelled(completed_tasks());
+        std::unique_lock lock(outcome_mutex_);
+        const std::optional<detail::failure> failure = failure_;
+        const std::exception_ptr backend_failure = backend_failure_;
+        const bool stopped = stopped_ && !settings_.keeps_on_stop();
+        const bool late = deadline_passed_;
+        lock.unlock(); // an earlier failure goes now, and exceptions are the user's
+        if (failure) detail::throw_failure(*failure);
+        if (backend_failure) std::rethrow_exception(backend_failure);
+        if (stopped && late) throw timeout_error(*settings_.given->deadline.limit(), completed_tasks());
+        if (stopped) throw cancelled(completed_tasks());
     }
 
 protected:
@@ -285,27 +215,24 @@ protected:
     /// @param total                Number of tasks, or `none` where it is not known.
     /// @param publishes            Whether results are handed out while the call runs. Then tasks before a failing one
     ///                             still run.
-    job(const detail::call_settings& settings, std::size_t total, bool publishes)
-        : settings_(settings), workers_now_(settings.workers), publishes_(publishes),
+    /// @param careful              Whether there are time limits, retries or outcomes.
+    job(const detail::call_settings& settings, std::size_t total, bool publishes, bool careful)
+        : settings_(settings), workers_now_(settings.workers), publishes_(publishes), careful_(careful),
           // Readers are told of each task; progress too where batches have a fixed size and may take long.
           in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())) {
         if (settings_.observed()) reporter_.emplace(progress(total));
     }
 
-    /// Runs some tasks of a claimed batch; gives how many of them ended.
-    virtual std::size_t execute(const batch& b, worker& w) = 0;
     /// All tasks of a claimed batch have ended, or will not start.
     virtual void settle(const batch&) {}
-    /// Keeps a failure as a result, where the call wants that. For tasks of other processes.
-    virtual bool keep_failure(const batch&, std::size_t, detail::failure) { return false; }
-    /// The next `count` results of the batch may be handed out. For tasks of other processes.
-    virtual void publish_results(const batch&, std::size_t) {}
+    /// The next `count` results of the batch may be handed out.
+    virtual void publish(const batch&, std::size_t /* count */) {}
     /// How many workers there are at the moment, as far as the backend says.
     [[nodiscard]] int workers_now() const noexcept { return workers_now_.load(std::memory_order_relaxed); }
-    /// Calls the waker, if there is one.
-    void wake() noexcept {
+    /// Calls the waker's function, if there is one.
+    void call_waker() noexcept {
         const std::lock_guard lock(waker_mutex_);
-        if (wake_) wake_();
+        if (waker_) waker_();
     }
     /// `halt` was called: wakes whoever waits for work or results.
     virtual void halted() noexcept {}
@@ -322,18 +249,34 @@ protected:
 
 private:
     friend class worker;
+    friend class waker;
+    template <class>
+    friend class detail::basic_remote_batches;
 
     /// No more than one for each worker: there is nothing to adapt, and the clock need not be read.
     [[nodiscard]] bool few_tasks_left() const noexcept { return tasks_left() <= static_cast<std::size_t>(n_jobs()); }
 
     void note_failure(std::size_t index, std::exception_ptr why, std::string label, std::size_t start_only_below) {
+        std::optional<detail::failure> less{detail::failure{std::move(why), {index, std::move(label)}}};
         {
             const std::lock_guard lock(outcome_mutex_);
             if (stopped_) return; // what a task throws because it was told to stop is no failure
-            if (!failure_ || index < failure_->task.index)
-                failure_ = detail::failure{std::move(why), {index, std::move(label)}};
+            // Told because of a failure, a task's own call was cancelled: that is not why the call failed.
+            if (failure_ && is_cancelled(less->error)) return;
+            // what is not kept goes when the lock is given back: exceptions are the user's
+            if (!failure_ || index < failure_->task.index) failure_.swap(less);
         }
         halt(start_only_below, index);
+    }
+
+    static bool is_cancelled(const std::exception_ptr& why) noexcept {
+        try {
+            std::rethrow_exception(why);
+        } catch (const cancelled&) {
+            return true;
+        } catch (...) {
+            return false;
+        }
     }
 
     static void lower(std::atomic<std::size_t>& value, std::size_t to) noexcept {
@@ -342,9 +285,31 @@ private:
         }
     }
 
+    /// A task of the batch ends this thread: those after it, if the call goes on, are run by another one.
+    void finish_elsewhere(const batch& b, worker& w) {
+        const std::size_t next = w.context().index + 1;
+        const batch rest(next, b.first() + b.size() - next, b.tasks());
+        settle(batch(b.first(), next - b.first(), b.tasks()));
+        if (reporter_) reporter_->add(in_steps_ ? 1 : next - b.first());
+        if (!rest) return;
+        if (next >= limit()) return settle(rest);
+        try {
+            std::thread([&, id = w.context().worker_id] {
+                worker other(*this, id);
+                run(rest, other);
+            }).join();
+        } catch (const std::system_error&) { // no thread is to be had
+            abort(std::current_exception());
+        }
+    }
+
     void run_step(const batch& b, worker& w) {
-        const std::size_t ended = execute(b, w);
-        if (reporter_ && ended) reporter_->add(ended);
+        const std::size_t ended = b.tasks()->run(*this, w, b, careful_);
+        if ((publishes_ || reporter_) && ended) tell(b, ended);
+    }
+    void tell(const batch& b, std::size_t ended) {
+        if (publishes_) publish(b, ended);
+        if (reporter_) reporter_->add(ended);
     }
 
     [[nodiscard]] detail::progress_config progress(std::size_t total) {
@@ -356,13 +321,14 @@ private:
                     settings_.given->pre_dispatch.is_everything() ? 0 : settings_.ahead(1, settings_.workers),
                 .sequential = settings_.workers == 1,
                 .total = total == none ? std::nullopt : std::optional(total),
-                .label = [this] { return settings_.given->label.empty() ? first_label() : settings_.given->label; },
+                .label = [this] { return settings_.label().empty() ? first_label() : settings_.label(); },
                 .callback = settings_.given->progress};
     }
 
     const detail::call_settings& settings_;
     std::atomic<int> workers_now_; // relaxed: a hint how far to read ahead
     bool publishes_;
+    bool careful_;
     bool in_steps_;
     std::optional<detail::progress_reporter> reporter_;
 
@@ -372,13 +338,16 @@ private:
     // Each worker adds once, when it leaves. relaxed: read when no worker is inside.
     alignas(64) std::atomic<std::size_t> completed_{0};
 
-    mutable std::mutex outcome_mutex_; // guards the four below; taken only when something goes wrong, and at the end
+    mutable std::mutex outcome_mutex_; // guards the five below; taken only when something goes wrong, and at the end
     bool stopped_ = false;
+    bool deadline_passed_ = false; // and that is why it was stopped
     std::optional<detail::failure> failure_;
     std::exception_ptr backend_failure_;
 
+    detail::stop_registry tokens_;
+
     std::mutex waker_mutex_; // taken last of all
-    std::function<void()> wake_;
+    std::function<void()> waker_;
 };
 
 inline worker::worker(job& j, int id)
@@ -389,6 +358,7 @@ inline worker::worker(job& j, int id)
       inner_threads_(j.settings_.inside.inner_max_num_threads) {
     context_.worker_id = id;
     context_.limit = &j.limit_;
+    context_.tokens = &j.tokens_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
     if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();

@@ -48,7 +48,7 @@ std::string function_label(const labelled<F>& f) {
 }
 
 template <class F>
-std::string function_label(const kept_call<F>& f) {
+std::string function_label(const persisting_call<F>& f) {
     return function_label(f.function);
 }
 

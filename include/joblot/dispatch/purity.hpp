@@ -17,7 +17,7 @@ inline constexpr bool is_pure_function = false;
 template <class F>
 inline constexpr bool is_pure_function<delayed_function<F>> = true;
 template <>
-inline constexpr bool is_pure_function<keep_result> = true;
+inline constexpr bool is_pure_function<persist_result> = true;
 } // namespace detail
 
 /// Whether different elements of a random-access range `R` may be read by different threads at the same time. True for

@@ -4,6 +4,7 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
+#include <joblot/core/reading.hpp>
 #include <joblot/dispatch/claimed_batch.hpp>
 #include <joblot/dispatch/job.hpp>
 #include <joblot/wire/batch_protocol.hpp>
@@ -25,13 +26,18 @@ template <class = void>
 class basic_remote_batches {
 public:
     /// @param entry      What runs the tasks; `job::remote_runner()`'s, or nothing for processes that were forked.
-    /// @param one_by_one Whether single results can be handed out while the others of the batch are on their way.
+    /// @param one_by_one Whether single results can be handed out while the others of the batch are on their way. They
+    ///                   are where somebody waits for each, and where a stop must not take those that are there.
     basic_remote_batches(job& j, const code_location& entry, bool one_by_one)
         : job_(j), timeout_(j.settings().given->timeout.limit()), entry_(entry),
-          one_by_one_(one_by_one && j.hands_out_results()) {}
+          one_by_one_(one_by_one && (j.publishes_ || j.settings().keeps_on_stop())) {}
 
     /// The limit for each task.
     [[nodiscard]] const std::optional<std::chrono::nanoseconds>& timeout() const noexcept { return timeout_; }
+
+    [[nodiscard]] std::string label(const claimed_batch& c, std::size_t k) const noexcept {
+        return c.of().tasks()->label(c.index(k));
+    }
 
     /// The next batch of the call, if one can be had now.
     [[nodiscard]] std::optional<claimed_batch> claim(worker& seat) const {
@@ -58,7 +64,7 @@ public:
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
-    /// is the first.
+    /// is the first. An element of the input that cannot be read fails the call, wherever it is.
     /// @return The tasks that are asked for; if there are none, nothing is to be sent.
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
@@ -70,7 +76,10 @@ public:
 
     // --- what comes back
 
-    /// Keeps the results that a message has of the tasks that were asked for last.
+    /// From now on each result is a message of its own, so that what happens after one is known to be of the next.
+    void tell_results_apart() noexcept { one_by_one_ = true; }
+
+    /// Keeps the results that a message has of the tasks that were asked for last. With the last ones `c` is answered.
     /// @param where Where the tasks ran, for errors.
     /// @param find  Gives what results refer to, if they do.
     /// @return The head of the message. @throws serialization_error where the message makes no sense.
@@ -78,27 +87,37 @@ public:
                              const decoder::image_finder* find = nullptr) const {
         const claimed_batch::range sent = c.sent();
         const auto head = message.get<run_results>("the head of results");
-        if (head.sequence != c.sequence() || head.begin > sent.size() || head.count > sent.size() - head.begin)
-            throw serialization_error("joblot: a worker gave results of tasks that it was not asked for", "a frame");
+        if (head.sequence != c.sequence() || !c.note_received(head.begin, head.count, head.last != 0) || head.took < 0)
+            throw serialization_error("joblot: a worker gave results of tasks that it was not asked for, or has given",
+                                      "a frame");
         for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
             std::uint32_t mark = 0;
             decoder from(message.part(mark), find);
             take_result(c, k, static_cast<task_result_kind>(mark), from, where);
         }
         advance(c, seat);
+        if (head.last) c.answered(std::chrono::nanoseconds(head.took));
         return head;
     }
 
     /// Hands out the results that can be, and shows progress.
     void advance(claimed_batch& c, worker& seat) const {
-        if (const std::size_t n = c.newly_complete()) job_.advance_remote(c.of(), n, seat);
-        job_.show_progress(c.newly_seen());
+        if (const std::size_t n = c.newly_complete()) {
+            seat.add_completed(n);
+            if (job_.publishes_) job_.publish(c.of(), n);
+        }
+        show_progress(c.newly_seen());
+    }
+    /// So many more tasks have ended, as far as is known.
+    void show_progress(std::size_t count) const noexcept {
+        if (job_.reporter_ && count) job_.reporter_->add(count);
     }
 
     /// Nothing more comes of the batch.
     void settle(claimed_batch& c, worker& seat) const {
         advance(c, seat);
-        job_.settle_remote(c.of(), seat, c.took());
+        job_.settle(c.of());
+        if (seat.sizer().adapts() && c.took().count() > 0) seat.sizer().measured(c.of().size(), c.took());
     }
 
     /// Task k failed, and is tried again where that may help and the call allows it.
@@ -106,7 +125,7 @@ public:
     void task_failed(claimed_batch& c, std::size_t k, std::exception_ptr why, bool retry) const {
         if (retry && c.try_again(k, job_.limit()))
             c.send_again(k);
-        else if (job_.task_failed(c.of(), k, std::move(why)))
+        else if (job_.task_failed(c.of(), c.index(k), std::move(why), c.tries(k)))
             c.note_done(k);
     }
 
@@ -128,8 +147,8 @@ public:
     template <class Why>
     void task_ended_worker(claimed_batch& c, std::size_t k, worker& seat, Why why) const {
         if (c.try_again(k, job_.limit())) return;
-        const task_info info{c.index(k), job_.task_label(c.of(), k)};
-        if (!job_.task_failed(c.of(), k, why(info))) return;
+        const task_info info{c.index(k), label(c, k)};
+        if (!job_.task_failed(c.of(), c.index(k), why(info), c.tries(k))) return;
         c.note_done(k);
         advance(c, seat);
     }
@@ -145,7 +164,11 @@ private:
             const std::size_t part = message.begin_part();
             try {
                 encoder to(message); // each part is read on its own: it must not refer to what came before
-                job_.encode_task(c.of(), k, to);
+                c.of().tasks()->encode(c.index(k), to);
+            } catch (const unreadable& e) { // the tasks before it run
+                message.cut_back(part, blocks);
+                job_.fail_input(c.index(k), e.why);
+                return {range.begin, k};
             } catch (...) {
                 message.cut_back(part, blocks);
                 const bool is_first = k == range.begin;
@@ -160,13 +183,21 @@ private:
 
     void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from,
                      const std::string& where) const {
-        if (kind == task_result_kind::skipped) return;
-        if (kind != task_result_kind::value && kind != task_result_kind::exception)
+        if (kind < task_result_kind::value || kind > task_result_kind::unreadable)
             throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
+        if (kind == task_result_kind::skipped) { // it was told a limit, and limits only fall
+            if (c.index(k) >= job_.limit()) return;
+            throw serialization_error("joblot: a worker left out a task that it was to run", "a frame");
+        }
+        if (kind == task_result_kind::unreadable) return job_.fail_input(c.index(k), decode_exception(from, where));
         try {
             if (kind == task_result_kind::exception) std::rethrow_exception(decode_exception(from, where));
-            job_.decode_result(c.of(), k, from);
+            c.of().tasks()->decode(c.index(k), from);
+            if (c.tries(k) > 1) c.of().tasks()->note_tries(c.index(k), c.tries(k));
             c.note_done(k);
+        } catch (const timeout_error& e) {
+            const bool from_worker = timeout_ && e.label().empty() && e.index() == c.index(k);
+            task_failed(c, k, from_worker ? timed_out({c.index(k), label(c, k)}) : std::current_exception(), true);
         } catch (...) { // the task's own, or that of what was to be rebuilt
             task_failed(c, k, std::current_exception(), true);
         }
@@ -175,7 +206,7 @@ private:
     job& job_;
     const std::optional<std::chrono::nanoseconds> timeout_;
     const code_location entry_;
-    const bool one_by_one_;
+    bool one_by_one_;
 };
 using remote_batches = basic_remote_batches<>;
 

@@ -2,13 +2,14 @@
 // One call's options after every default, guard and backend has had its say.
 #pragma once
 
+#include <joblot/core/scope.hpp>
 #include <joblot/options.hpp>
-#include <joblot/scope.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <limits>
+#include <stop_token>
 #include <string>
 
 namespace joblot::detail {
@@ -24,15 +25,19 @@ struct call_settings {
     std::chrono::nanoseconds batch_target{}; // how long an adapted batch is meant to last
     std::chrono::nanoseconds batch_cost{};   // what it costs by itself; 0: next to nothing
     int verbose = 0;
-    std::string backend_name{};  // only where progress is shown
-    scope inside{};              // what is in force inside this call's tasks
-    bool remote = false;         // tasks run on other machines
-    bool keeps_results = false;  // of type `persisted`: they stay where they are made,
-    bool keeps_messages = false; // in a form that nobody else can read
+    std::string backend_name{}; // only where progress is shown
+    scope inside{};             // what is in force inside this call's tasks
+    std::stop_token outer{};    // of the task that makes the call, if a task does
+    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max(); // max: none
+    bool remote = false;            // tasks run on other machines
+    bool persists_results = false;  // they stay where they are made, as handles of type `persisted` say,
+    bool persists_messages = false; // in a form that nobody else can read
 
     /// Tasks per batch, or 0 to adapt.
     [[nodiscard]] std::size_t batch_size() const noexcept {
-        if (remote && keeps_results) return 1; // each result is kept by itself
+        // Each result is persisted, or kept on a stop, by itself. What has ended of a batch under way would be lost
+        // where it is taken back.
+        if (remote && (persists_results || keeps_on_stop())) return 1;
         return static_cast<std::size_t>(given->batch_size.tasks().value_or(0));
     }
 
@@ -53,7 +58,20 @@ struct call_settings {
         return std::max<std::size_t>(1, static_cast<std::size_t>(*tasks) / static_cast<std::size_t>(workers));
     }
 
-    [[nodiscard]] bool observed() const noexcept { return verbose > 0 || given->progress; }
+    /// Whether it is to end before it has begun: was stopped, or its time is up.
+    [[nodiscard]] bool is_over() const {
+        using clock = std::chrono::steady_clock;
+        return given->stop.stop_requested() || outer.stop_requested() ||
+               (deadline != clock::time_point::max() && clock::now() >= deadline);
+    }
+
+    /// The name that the user gave the call, or "".
+    [[nodiscard]] const std::string& label() const noexcept { return given->label; }
+
+    /// Whether a stop leaves the call with what is there.
+    [[nodiscard]] bool keeps_on_stop() const noexcept { return given->on_stop == on_stop::keep; }
+
+    [[nodiscard]] bool observed() const noexcept { return verbose > 0 || static_cast<bool>(given->progress); }
 };
 
 } // namespace joblot::detail

@@ -2,7 +2,8 @@
 // The name of a function, found by its address in the program's own symbol tables.
 #pragma once
 
-#include <joblot/table_mutex.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <cstddef>
 #include <cstdio>
@@ -110,15 +111,16 @@ inline std::string readable_name(std::string mangled) {
 }
 
 /// The name of the function at `address`, or "" where it cannot be found. Looked up once; thread-safe.
-inline std::string symbol_name(const void* address) {
-    // few: the functions that a program makes tasks of; never destroyed: static destructors make calls too
-    static auto* const known = new std::vector<std::pair<const void*, std::string>>;
+JOBLOT_ONE_PER_PROCESS inline std::string symbol_name(const void* address) {
     const std::lock_guard lock(table_mutex());
-    for (const auto& [where, name] : *known) {
+    using names = std::vector<std::pair<const void*, std::string>>; // few: the functions that tasks are made of
+    static constinit made_once<names> table;
+    names& known = table.get();
+    for (const auto& [where, name] : known) {
         if (where == address) return name;
     }
-    known->emplace_back(address, readable_name(mangled_name(address)));
-    return known->back().second;
+    known.emplace_back(address, readable_name(mangled_name(address)));
+    return known.back().second;
 }
 
 } // namespace joblot::detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/delayed.hpp>
+#include <joblot/dispatch/copyable.hpp>
 #include <joblot/dispatch/label.hpp>
 #include <joblot/dispatch/source.hpp>
 #include <joblot/outcome.hpp>
@@ -27,7 +28,7 @@ template <class... Tasks>
 class tuple_source {
 public:
     using result_type = void;
-    static constexpr bool repeatable = (std::copy_constructible<Tasks> && ...);
+    static constexpr bool repeatable = (can_be_repeated<Tasks>() && ...);
 
     explicit tuple_source(Tasks... tasks) : tasks_(std::move(tasks)...) {}
 
@@ -39,7 +40,7 @@ public:
     }
     void call_again(std::size_t i) {
         visit(i, []<class T>(T& task, auto& result) {
-            keep<T>(result, [&]() -> decltype(auto) { return call_copy(task); });
+            keep<T>(result, [&]() -> decltype(auto) { return call_and_keep(task); });
         });
     }
     [[nodiscard]] std::string label(std::size_t i) {

@@ -4,6 +4,7 @@
 
 #include <joblot/delayed.hpp>
 #include <joblot/dispatch/purity.hpp>
+#include <joblot/dispatch/size.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -88,11 +89,17 @@ private:
     std::size_t size() {
         std::size_t shortest = std::numeric_limits<std::size_t>::max();
         const auto look = [&](auto& v) {
-            if constexpr (std::ranges::sized_range<decltype(v)>)
-                shortest = std::min(shortest, static_cast<std::size_t>(std::ranges::size(v)));
+            if constexpr (std::ranges::sized_range<decltype(v)>) {
+                if (const auto n = size_that_fits(v)) shortest = std::min(shortest, *n);
+            }
         };
         std::apply([&](auto&... v) { (look(v), ...); }, views_);
+        if (shortest > largest_size) std::apply([&](auto&... v) { (refuse(v), ...); }, views_);
         return shortest;
+    }
+    template <class V>
+    static void refuse(V& v) {
+        if constexpr (std::ranges::sized_range<V>) static_cast<void>(number_of_tasks(v, largest_size));
     }
 
     delayed_function<F> make_;

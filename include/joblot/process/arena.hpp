@@ -28,7 +28,7 @@ inline constexpr std::size_t kept_shared = 32U << 20;
 template <class = void>
 class basic_arena_writer {
 public:
-    explicit basic_arena_writer(int file) noexcept : file_(file) {}
+    explicit basic_arena_writer(int file) : file_(file) {}
 
     /// Copies the blocks of a message into shared memory and tells where they are. Where there is none to be had, they
     /// stay in the frame.
@@ -56,7 +56,7 @@ public:
     }
     /// Gives back what large messages needed, when nobody reads any.
     void trim() noexcept {
-        if (!taken_.empty() || memory_.size() <= kept_shared) return;
+        if (!taken_.empty() || memory_.size() <= kept_shared || !is_shared_memory(file_)) return;
         ::fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(memory_.size()));
         memory_ = {}; // to be reserved again
     }
@@ -84,7 +84,8 @@ private:
     bool map_up_to(std::size_t end) {
         if (end <= memory_.size()) return true;
         const std::size_t size = round_up(std::max(end, memory_.size() * 2), 1U << 20);
-        if (!reserve_shared(file_, size)) return false;
+        // a task may have closed our descriptors, and the number is that of a file of its own now
+        if (!is_shared_memory(file_) || !reserve_shared(file_, size)) return false;
         mapping larger(file_, size, true);
         if (!larger) return false;
         memory_ = std::move(larger);

@@ -6,7 +6,8 @@
 
 #include <joblot/error.hpp>
 #include <joblot/process/arena.hpp>
-#include <joblot/wire/descriptor.hpp>
+#include <joblot/system/descriptor.hpp>
+#include <joblot/system/visibility.hpp>
 #include <joblot/wire/frame.hpp>
 #include <joblot/wire/segment.hpp>
 
@@ -29,7 +30,7 @@
 namespace joblot::detail {
 
 /// The other side has closed the connection, or died.
-class disconnected : public backend_error {
+class JOBLOT_ONE_TYPE disconnected : public backend_error {
 public:
     disconnected() : backend_error("joblot: the other process has closed the connection") {}
 };
@@ -43,6 +44,11 @@ public:
           reader_(inbox_.get()) {}
     basic_channel(const basic_channel&) = delete;
     basic_channel& operator=(const basic_channel&) = delete;
+
+    /// From now on, what other processes say on the socket is thrown away: a forked child has a copy of all descriptors
+    /// that its parent has.
+    /// The socket must have had SO_PASSCRED before anything was sent.
+    void listen_only_to(pid_t sender) noexcept { sender_ = sender; }
 
     void close() noexcept {
         socket_.close();
@@ -115,7 +121,8 @@ private:
         rest.front().iov_len -= sent;
     }
 
-    static constexpr std::size_t control_size = CMSG_SPACE(sizeof(int) * frame_reader::most_images);
+    static constexpr std::size_t control_size =
+        CMSG_SPACE(sizeof(int) * frame_reader::most_images) + CMSG_SPACE(sizeof(ucred));
 
     /// @return How many bytes were sent; 0 where the socket takes none at the moment.
     std::size_t send_some(std::span<iovec> pieces, std::span<const int> images) {
@@ -167,7 +174,7 @@ private:
             message.msg_controllen = control.size();
             const auto got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
             if (got > 0) {
-                keep_images(message);
+                if (!keep_images(message)) continue;
                 return static_cast<std::size_t>(got);
             }
             if (got < 0 && errno == EINTR) continue;
@@ -181,9 +188,17 @@ private:
         }
     }
 
-    void keep_images(msghdr& message) {
+    /// @return Whether the bytes are the other side's. The system never puts those of two processes together.
+    bool keep_images(msghdr& message) {
+        bool right_sender = true;
         for (cmsghdr* head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
-            if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+            if (head->cmsg_level != SOL_SOCKET) continue;
+            if (head->cmsg_type == SCM_CREDENTIALS && sender_ != 0) {
+                ucred from{};
+                std::memcpy(&from, CMSG_DATA(head), sizeof from);
+                right_sender = from.pid == sender_;
+            }
+            if (head->cmsg_type != SCM_RIGHTS) continue;
             const std::size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
             for (std::size_t i = 0; i != count; ++i) {
                 int number = -1;
@@ -191,6 +206,7 @@ private:
                 images_.emplace_back(number);
             }
         }
+        return right_sender;
     }
 
     static constexpr std::size_t staging_size = 64U << 10;
@@ -205,6 +221,7 @@ private:
     std::span<const std::byte> unread_;    // the part of it that no frame has yet
     std::vector<bytes_view> blocks_;
     std::vector<descriptor> images_;
+    pid_t sender_ = 0; // whose bytes count; 0: anybody's
 };
 using channel = basic_channel<>;
 

@@ -36,7 +36,7 @@ public:
     basic_process_driver(const basic_process_driver&) = delete;
     basic_process_driver& operator=(const basic_process_driver&) = delete;
     ~basic_process_driver() {
-        if (worker_ && !options_.forked) worker_pool::instance().discard_now(take_worker()); // left by an exception
+        drop_worker(); // left by an exception
     }
 
     /// Until there is nothing more to claim. @throws backend_error, or what `worker_init` threw.
@@ -106,16 +106,21 @@ private:
 
     void send(claimed_batch& c, claimed_batch::range range) {
         outgoing message;
-        range = batches_.write_request(c, range, sequence_, id_, message);
+        range = batches_.write_request(c, range, worker_->next_request, id_, message);
         if (range.size() == 0) return; // the first one could not be written, and has failed
+        const std::uint64_t number = worker_->next_request++;
+        std::exception_ptr broken;
         try {
             heed_limits();
             send_images(message);
-            worker_->link().send(frame_kind::run, message, sequence_, {}, [this] { wait_for_room(); });
-        } catch (const disconnected&) { // seen again where messages are read, and dealt with there
+            worker_->link().send(frame_kind::run, message, number, {}, [this] { wait_for_room(); });
+        } catch (const disconnected&) {        // seen again where messages are read, and dealt with there
+        } catch (const serialization_error&) { // what was read meanwhile
+            broken = std::current_exception();
         }
-        c.note_sent(range, sequence_++);
+        c.note_sent(range, number);
         worker_->tasks_given += range.size();
+        if (broken) stream_is_broken(std::move(broken));
     }
 
     void send_images(const outgoing& message) {
@@ -150,10 +155,10 @@ private:
     }
 
     void fork_worker(claimed_batch& c, claimed_batch::range range) {
-        const run_request request = batches_.request_for(c, range, sequence_, id_);
+        const run_request request = batches_.request_for(c, range, 1, id_);
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
             run_tasks(request, board, sink, [&](std::uint32_t k, encoder& to, results_writer& writer) {
-                job_.run_forked(c.of(), range.begin + k, to, writer);
+                c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
             });
         });
         {
@@ -161,7 +166,7 @@ private:
             starting_ = true;
             worker_ = std::move(fresh);
         }
-        c.note_sent(range, sequence_++);
+        c.note_sent(range, worker_->next_request++);
         heed_limits();
     }
 
@@ -175,6 +180,12 @@ private:
         ended_by_us_.store(false, std::memory_order_relaxed);
         starting_ = false;
         return std::move(worker_);
+    }
+
+    /// Not to be used again. The pool knows its own by address, so none must go without this.
+    void drop_worker() {
+        std::unique_ptr<worker_process> dropped = take_worker();
+        if (dropped && !options_.forked) worker_pool::instance().discard_now(std::move(dropped));
     }
 
     void release_worker() {
@@ -198,11 +209,11 @@ private:
                 read_messages(); // what it said before
                 if (worker_) worker_died(nullptr);
             }
-        } catch (const disconnected&) {
+        } catch (const disconnected&) { // it is about to end: how, is for it to say
+            worker_->wait_for_end(clock::now() + worker_pool::grace);
             worker_died(nullptr);
-        } catch (const serialization_error&) { // the stream is broken: nothing that follows makes sense
-            worker_->end_by_force();
-            worker_died(std::current_exception());
+        } catch (const serialization_error&) {
+            stream_is_broken(std::current_exception());
         }
     }
 
@@ -240,7 +251,7 @@ private:
         if (!hello.failed) return;
         decoder from(message);
         const std::exception_ptr why = decode_exception(from, where());
-        worker_pool::instance().discard_now(take_worker());
+        drop_worker();
         try {
             std::rethrow_exception(why);
         } catch (...) {
@@ -249,11 +260,14 @@ private:
         }
     }
 
-    /// The batch that the worker is on, if it is on one.
+    /// The batch that the worker is on, if it is on one: what was sent first. Not always the front one: tasks of that
+    /// may have been sent again, behind the next.
     [[nodiscard]] claimed_batch* at_work() noexcept {
-        const auto it =
-            std::find_if(claimed_.begin(), claimed_.end(), [](const auto& c) { return c.sent().size() != 0; });
-        return it == claimed_.end() ? nullptr : &*it;
+        claimed_batch* first = nullptr;
+        for (claimed_batch& c : claimed_) {
+            if (c.sent().size() != 0 && (!first || c.sequence() < first->sequence())) first = &c;
+        }
+        return first;
     }
 
     void take_results(claimed_batch& c, incoming message) {
@@ -262,13 +276,12 @@ private:
         worker_->board().consumed.store(++worker_->frames_read, std::memory_order_release);
         worker_->relay_output();
         deaths_without_task_ = 0;
-        if (head.last) answered(c, std::chrono::nanoseconds(head.took));
+        if (head.last) answered(c);
     }
     [[nodiscard]] std::string where() const { return "process " + std::to_string(worker_->pid()); }
 
     /// The worker has done what it was given of a batch.
-    void answered(claimed_batch& c, std::chrono::nanoseconds took) {
-        c.answered(took);
+    void answered(const claimed_batch& c) {
         worker_->link().shared_out().release(c.sequence());
         if (options_.forked) {
             worker_->reap();
@@ -291,43 +304,53 @@ private:
     [[nodiscard]] std::optional<clock::time_point> current_deadline() const {
         if (!batches_.timeout() || !worker_) return std::nullopt;
         const auto now = clock::now();
-        const auto begin = started_at().value_or(now);
-        const std::chrono::nanoseconds limit = *batches_.timeout();
-        return limit < clock::time_point::max() - begin ? begin + limit : clock::time_point::max();
+        const auto running = what_runs();
+        return deadline_after(running ? running->started : now, *batches_.timeout());
     }
 
-    /// When the task that runs was started, if one runs.
-    [[nodiscard]] std::optional<clock::time_point> started_at() const {
+    struct running_task {
+        std::uint64_t index;
+        clock::time_point started;
+    };
+    /// The task that runs, if one does: one look at the board, as the worker goes on.
+    [[nodiscard]] std::optional<running_task> what_runs() const {
         const task_board& board = worker_->board();
         for (;;) { // the worker writes `started` before `current`: both belong together if `current` stays
             const std::uint64_t current = board.current.load(std::memory_order_seq_cst);
             if (current == task_board::nothing) return std::nullopt;
-            const auto started = std::chrono::nanoseconds(board.started.load(std::memory_order_acquire));
+            const std::chrono::nanoseconds started( // any number may be there: no sum of it overflows
+                std::max(std::int64_t{0}, board.started.load(std::memory_order_acquire)));
             if (board.current.load(std::memory_order_seq_cst) == current)
-                return clock::time_point(std::chrono::duration_cast<clock::duration>(started));
+                return running_task{current, clock::time_point(std::chrono::duration_cast<clock::duration>(started))};
         }
     }
 
     void check_deadline() {
         if (!batches_.timeout() || !worker_) return;
-        const auto started = started_at();
-        if (!started || clock::now() - *started < *batches_.timeout()) return;
-        timed_out_ = worker_->board().current.load(std::memory_order_seq_cst);
+        const auto running = what_runs();
+        if (!running || clock::now() - running->started < *batches_.timeout()) return;
+        timed_out_ = running->index;
         worker_->end_by_force();
     }
 
     // --- death
 
+    /// Nothing that the worker says from now on makes sense.
+    void stream_is_broken(std::exception_ptr why) {
+        worker_->end_by_force();
+        worker_died(std::move(why));
+    }
+
     /// @param why If known, why the worker had to be ended.
     void worker_died(std::exception_ptr why) {
         const bool by_us = ended_by_us_.load(std::memory_order_relaxed);
-        std::unique_ptr<worker_process> dead = take_worker();
-        dead->end_by_force(); // if it has only closed its socket
-        const process_end end = dead->reap();
-        const std::string tail = dead->stderr_tail();
-        const std::uint64_t current = dead->board().current.load(std::memory_order_acquire);
-        const bool was_up = dead->greeted;
-        if (!options_.forked) worker_pool::instance().discard_now(std::move(dead));
+        worker_->end_by_force(); // if it has only closed its socket
+        process_end end = worker_->reap();
+        end.closed_connection = end.exit_status == connection_lost;
+        const std::string tail = worker_->stderr_tail();
+        const std::uint64_t current = worker_->board().current.load(std::memory_order_acquire);
+        const bool was_up = worker_->greeted;
+        drop_worker();
         const std::optional<std::uint64_t> timed_out = std::exchange(timed_out_, std::nullopt);
         blame(current, timed_out, by_us, end, tail, std::move(why), was_up);
         for (claimed_batch& c : claimed_) c.lost(job_.limit());
@@ -338,16 +361,20 @@ private:
                const std::string& tail, std::exception_ptr why, bool was_up) {
         if (!at_work()) return;
         claimed_batch& c = *at_work();
-        if (const auto k = remote_batches::task_at(c, current)) {
-            deaths_without_task_ = 0;
-            if (by_us && current >= job_.unwanted_from()) return; // nobody wants to know
-            batches_.task_ended_worker(c, *k, *seat_, [&](const task_info& info) {
-                if (timed_out == current) return batches_.timed_out(info);
+        // Ended by us, for a task that it may have left since: whatever it had come to is innocent, and runs again.
+        if (by_us && !timed_out) return;
+        const auto blamed = remote_batches::task_at(c, timed_out.value_or(current));
+        if (blamed) {
+            batches_.task_ended_worker(c, *blamed, *seat_, [&](const task_info& info) {
+                if (timed_out) return batches_.timed_out(info);
                 return why ? why : std::make_exception_ptr(worker_crashed(info, end, tail));
             });
+        }
+        if (blamed || timed_out) {
+            deaths_without_task_ = 0;
             return;
         }
-        if (by_us || timed_out) return;
+        if (end.closed_connection) batches_.tell_results_apart(); // the next time it is known which task does it
         if (++deaths_without_task_ < 3 && was_up) return;
         if (why) std::rethrow_exception(why);
         throw backend_error("joblot: worker processes " +
@@ -355,6 +382,7 @@ private:
                             (tail.empty() ? "" : "; the last of their stderr:\n" + tail));
     }
     static std::string how(process_end end) {
+        if (end.closed_connection) return ": a task has closed descriptors that are not its own";
         if (end.signal) return ", by signal " + std::to_string(*end.signal);
         return end.exit_status ? ", with exit status " + std::to_string(*end.exit_status) : std::string();
     }
@@ -363,10 +391,9 @@ private:
     const process_options& options_;
     const int id_;
     const int siblings_;
-    const remote_batches batches_;
+    remote_batches batches_;
 
     std::deque<claimed_batch> claimed_;                 // the front one is at work, the other one waits at the worker
-    std::uint64_t sequence_ = 1;                        // of the next request
     std::optional<std::chrono::nanoseconds> last_took_; // by the batch before
     int deaths_without_task_ = 0;
     std::optional<std::uint64_t> timed_out_; // index of the task that the worker was ended for

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// The program as a child of a Dask worker, where dask/worker_shim/joblot_shim.py starts it: the same loop as that of a
-// worker process, but everything goes through the socket, as frames arrive from a network.
-// Templates, so that only what uses them compiles them: see init.hpp.
+// The program as a child of a Dask worker, where python/worker_shim/joblot_shim.py starts it: the same loop as that of
+// a worker process, but everything goes through the socket, as frames arrive from a network. Templates, so that only
+// what uses them compiles them: see init.hpp.
 #pragma once
 
 #include <joblot/process/worker_main.hpp>

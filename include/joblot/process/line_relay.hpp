@@ -4,7 +4,8 @@
 #pragma once
 
 #include <joblot/progress/stderr_sink.hpp>
-#include <joblot/wire/descriptor.hpp>
+#include <joblot/system/descriptor.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <cerrno>
 #include <cstddef>
@@ -20,7 +21,7 @@ namespace joblot::detail {
 
 /// Reads a worker's pipe. For one thread at a time.
 template <class = void>
-class basic_line_relay {
+class JOBLOT_ONE_TYPE basic_line_relay {
 public:
     static constexpr std::size_t longest_line = 64U << 10; ///< longer ones are passed on in pieces
     static constexpr std::size_t tail_size = 4096;
@@ -76,7 +77,7 @@ private:
         const std::lock_guard lock(turn());
         write_descriptor(to_, lines, -1);
     }
-    static std::mutex& turn() noexcept {
+    JOBLOT_ONE_PER_PROCESS static std::mutex& turn() noexcept {
         static constinit std::mutex one;
         return one;
     }

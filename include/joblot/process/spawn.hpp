@@ -4,7 +4,9 @@
 #pragma once
 
 #include <joblot/cpu_count.hpp>
+#include <joblot/process/lifeline.hpp>
 #include <joblot/process/worker_process.hpp>
+#include <joblot/system/privileges.hpp>
 
 #include <algorithm>
 #include <array>
@@ -71,8 +73,8 @@ public:
 
     /// The worker finds `d` at `number`. It is moved out of the way of such numbers first.
     void give(const descriptor& d, int number) {
-        descriptor high(::fcntl(d.get(), F_DUPFD_CLOEXEC, 64));
-        if (!high) cannot_start("fcntl", errno);
+        descriptor high(::fcntl(d.get(), F_DUPFD_CLOEXEC, worker_outbox + 1));
+        if (!high) cannot_start("fcntl", errno == EINVAL ? EMFILE : errno); // EINVAL: the limit is below that number
         ::posix_spawn_file_actions_adddup2(&actions_, high.get(), number);
         moved_.push_back(std::move(high));
     }
@@ -89,6 +91,8 @@ public:
     pid_t run(const char* file, char** arguments, char** environment) {
         pid_t pid = -1;
         const int error = ::posix_spawn(&pid, file, &actions_, &attributes_, arguments, environment);
+        if (error == ENOENT || error == EACCES)
+            cannot_start("/proc/self/exe cannot be used (is /proc mounted here, in this chroot or container?)", error);
         if (error != 0) cannot_start("posix_spawn", error);
         return pid;
     }
@@ -100,10 +104,27 @@ private:
 };
 using spawn_plan = basic_spawn_plan<>;
 
+/// A program that was started by way of the loader (`ld.so ./program`) would start the loader again, without a program.
+template <class = void>
+void check_not_started_by_loader() {
+    std::array<char, 4096> path{};
+    const auto size = ::readlink("/proc/self/exe", path.data(), path.size());
+    if (size <= 0) return;
+    std::string_view name(path.data(), static_cast<std::size_t>(size));
+    name.remove_prefix(name.rfind('/') + 1);
+    if (!name.starts_with("ld-") && !name.starts_with("ld.so")) return;
+    throw backend_error("joblot: a worker process cannot be started: /proc/self/exe is the loader (" +
+                        std::string(name) + "), not the program: start the program itself, not by way of the loader");
+}
+
 /// Starts a worker. It is not known yet whether it will come up. @throws backend_error.
 /// @param siblings How many workers share the machine's CPUs.
 template <class = void>
 std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {
+    check_not_started_by_loader();
+    if (is_privileged()) // the new process could not tell us from anybody who starts the program as a worker of theirs
+        throw backend_error(std::string(privileged_program) +
+                            "starts no worker processes; use threads, or start_method::fork");
     worker_ends ends;
     spawn_plan plan;
     plan.no_input();
@@ -113,14 +134,16 @@ std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int si
     plan.give(ends.board, worker_board);
     plan.give(ends.inbox, worker_inbox);
     plan.give(ends.outbox, worker_outbox);
-    plan.close_from(worker_outbox + 1);
+    const descriptor life = lifeline::for_worker();
+    if (life) plan.give(life, worker_lifeline);
+    plan.close_from(life ? worker_lifeline + 1 : worker_lifeline);
     plan.hold_back_interrupts();
     worker_environment environment(config.inner_threads, std::max(1, cpu_count() / std::max(1, siblings)));
     std::string mark = worker_argument + std::to_string(::getpid());
     std::array<char*, 3> arguments{program_invocation_name, mark.data(), nullptr};
     // the file that runs, even where it has been replaced on disk since
     const pid_t pid = plan.run("/proc/self/exe", arguments.data(), environment.get());
-    auto worker = std::make_unique<worker_process>(pid, std::move(ends), config);
+    std::unique_ptr<worker_process> worker = take_over(pid, std::move(ends), config);
 
     outgoing setup;
     worker_setup content{.memory_limit = config.memory_limit, .level = process_level() + 1};

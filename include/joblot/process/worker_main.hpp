@@ -4,7 +4,10 @@
 #pragma once
 
 #include <joblot/process/channel.hpp>
+#include <joblot/process/lifeline.hpp>
 #include <joblot/process/worker_config.hpp>
+#include <joblot/process/worker_output.hpp>
+#include <joblot/system/privileges.hpp>
 #include <joblot/wire/batch_runner.hpp>
 
 #include <cerrno>
@@ -27,20 +30,35 @@
 
 namespace joblot::detail {
 
-/// Sends results over a channel; what tasks wrote to stdout goes out before them.
+/// A task may fork and return in both processes. The child ends as soon as the worker's own code runs in it: it must
+/// not take what the worker is sent, speak for it, or say on the board what it does. Nothing is flushed and no
+/// destructor runs, as all that is the parent's.
+template <class = void>
+void end_forked_copy(pid_t worker) noexcept {
+    if (::getpid() != worker) ::_exit(0);
+}
+
+/// Sends results over a channel; what tasks wrote goes out before them.
 template <class = void>
 class basic_channel_sink final : public results_sink {
 public:
     basic_channel_sink(channel& link, task_board& board) noexcept : link_(link), board_(board) {}
 
     void send_results(const outgoing& message) override {
-        std::fflush(stdout);
+        end_copy();
+        flush_output();
+        send_lines_at_once(); // a task may have called sync_with_stdio
         // acquire: the owner has read what the earlier messages had in shared memory
         link_.shared_out().release(board_.consumed.load(std::memory_order_acquire));
-        link_.send(frame_kind::results, message, ++sent_, {}, [&] {
-            pollfd ready{link_.socket(), POLLOUT, 0};
-            ::poll(&ready, 1, -1);
-        });
+        try {
+            link_.send(frame_kind::results, message, ++sent_, {}, [&] {
+                pollfd ready{link_.socket(), POLLOUT, 0};
+                ::poll(&ready, 1, -1);
+            });
+        } catch (const disconnected&) {
+            cut_off_ = true;
+            throw;
+        }
     }
 
     /// Gives back what large results needed, if they have been read.
@@ -56,7 +74,12 @@ public:
         reserve_.reset();
         return limited;
     }
-    void end_process() noexcept override { ::_exit(1); }
+    void end_process() noexcept override {
+        flush_output();
+        ::_exit(1);
+    }
+    void end_copy() noexcept override { end_forked_copy(self_); }
+    [[nodiscard]] bool is_cut_off() const noexcept override { return cut_off_; }
 
 private:
     static constexpr std::size_t reserve_size = 1U << 20; ///< far more than the message takes
@@ -64,7 +87,9 @@ private:
     std::unique_ptr<std::byte[]> reserve_; // null: memory is not limited
     channel& link_;
     task_board& board_;
+    const pid_t self_ = ::getpid();
     std::uint64_t sent_ = 0;
+    bool cut_off_ = false;
 };
 using channel_sink = basic_channel_sink<>;
 
@@ -135,18 +160,29 @@ template <class = void>
 bool greet(channel& link, void (*init)()) {
     outgoing hello;
     hello.put(worker_hello{});
-    worker_hello content{.version = protocol_version, .pid = ::getpid(), .build = main_module().id};
+    const pid_t self = ::getpid();
+    worker_hello content{.version = protocol_version, .pid = self, .build = main_module().id};
+    const auto tell = [&] {
+        hello.patch(0, content);
+        link.send(frame_kind::hello, hello, 0, {}, [] {});
+    };
     try {
         task_board idle;
         const worker_seat seat(idle, 0, 0, std::nullopt);
         if (init) init();
+        end_forked_copy(self);
+        send_lines_at_once(); // it may have called sync_with_stdio
     } catch (...) {
+        end_forked_copy(self);
         encoder to(hello);
-        encode_exception(to, std::current_exception());
+        encode_exception(to, caught_error());
         content.failed = 1;
+        if (thread_ends()) { // it was the only one
+            tell();
+            ::_exit(1);
+        }
     }
-    hello.patch(0, content);
-    link.send(frame_kind::hello, hello, 0, {}, [] {});
+    tell();
     return content.failed == 0;
 }
 
@@ -164,21 +200,25 @@ public:
 
     /// Until the owner wants no more, or is gone.
     /// @param status How the process ends when it is sent what makes no sense to it.
-    void run(int status) {
+    /// @return How it is to end else.
+    int run(int status) {
+        const pid_t owner = ::getppid();
         try {
             set_up();
             while (link_.receive(true)) {
-                if (link_.frame().kind() == frame_kind::quit) return;
+                if (link_.frame().kind() == frame_kind::quit) return 0;
                 handle();
                 link_.next_frame();
                 sink_.trim();
             }
-        } catch (const disconnected&) { // the owner has gone
+        } catch (const disconnected&) { // the owner has gone, or a task has closed what is not its own
+            return ::getppid() == owner ? connection_lost : 0;
         } catch (const std::exception& e) {
             std::fprintf(stderr, "%s\n", e.what()); // the owner shows it as the end of our stderr
             std::fflush(nullptr);
             ::_exit(status);
         }
+        return 0;
     }
 
 private:
@@ -226,12 +266,19 @@ descriptor take_inherited(int number) noexcept {
 }
 
 /// Whether the program was started with `mark` and a process number; if so, it belongs to that process from now on.
+///
+/// Whoever holds the other end of a worker's socket says what it calls: `worker_init` and the functions of tasks may be
+/// anything in the program. Anybody can start the program with `mark` and a socket of his own. That gives him nothing,
+/// unless the program has more rights than he has; so such a one is nobody's worker (and starts none, see
+/// spawn_worker), and no list has to say which functions it would call.
 template <class = void>
 bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexcept {
-    if (argc < 2 || !argv[1] || !std::string_view(argv[1]).starts_with(mark)) return false;
+    if (argc < 2 || !argv[1] || !std::string_view(argv[1]).starts_with(mark) || is_privileged()) return false;
     end_with_owner(static_cast<pid_t>(std::atol(argv[1] + mark.size())));
+    hold_lifeline(descriptor(worker_lifeline));
     leave_interrupts_to_owner();
     std::setvbuf(stdout, nullptr, _IOLBF, 1U << 16); // lines arrive when they are written, also if the task then dies
+    send_lines_at_once();
     return true;
 }
 
@@ -239,12 +286,13 @@ bool belongs_to_owner(int argc, char** argv, std::string_view mark) noexcept {
 template <class = void>
 void be_worker_if_asked(int argc, char** argv) {
     if (!belongs_to_owner(argc, argv, worker_argument)) return;
+    int status = 0;
     {
         worker_loop loop(take_inherited(worker_socket), take_inherited(worker_board), take_inherited(worker_outbox),
                          take_inherited(worker_inbox));
-        loop.run(1);
+        status = loop.run(1);
     }
-    std::exit(0);
+    std::exit(status);
 }
 
 } // namespace joblot::detail

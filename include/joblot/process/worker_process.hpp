@@ -7,6 +7,7 @@
 #include <joblot/process/channel.hpp>
 #include <joblot/process/line_relay.hpp>
 #include <joblot/process/worker_config.hpp>
+#include <joblot/system/child_handle.hpp>
 #include <joblot/wire/batch_protocol.hpp>
 
 #include <algorithm>
@@ -28,7 +29,6 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +54,10 @@ struct basic_worker_ends {
         if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) cannot_start("socketpair", errno);
         socket[0] = descriptor(pair[0]);
         socket[1] = descriptor(pair[1]);
+        if (!socket[0] || !socket[1]) cannot_start("socketpair", errno);
+        const int on = 1; // with each piece of a message comes who sent it
+        if (::setsockopt(socket[0].get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0)
+            cannot_start("setsockopt", errno);
         open_pipe(out);
         open_pipe(err);
         board = shared("joblot-board");
@@ -71,7 +75,8 @@ private:
         if (::pipe2(pair, O_CLOEXEC) != 0) cannot_start("pipe", errno);
         ends[0] = descriptor(pair[0]);
         ends[1] = descriptor(pair[1]);
-        ::fcntl(pair[0], F_SETFL, O_NONBLOCK); // the owner must not wait for output
+        if (!ends[0] || !ends[1]) cannot_start("pipe", errno);
+        ::fcntl(ends[0].get(), F_SETFL, O_NONBLOCK); // the owner must not wait for output
     }
     static descriptor shared(const char* name) {
         descriptor file = shared_memory(name);
@@ -87,11 +92,13 @@ class basic_worker_process {
 public:
     /// Takes over a process that was just started.
     basic_worker_process(pid_t pid, worker_ends ends, const worker_config& config)
-        : pid_(pid), config_(config), link_(std::move(ends.socket[0]), std::move(ends.inbox), std::move(ends.outbox)),
+        : process_(pid), config_(config),
+          link_(std::move(ends.socket[0]), std::move(ends.inbox), std::move(ends.outbox)),
           out_(std::move(ends.out[0]), STDOUT_FILENO), err_(std::move(ends.err[0]), STDERR_FILENO),
           board_memory_(std::move(ends.board_memory)),
-          board_(std::launder(reinterpret_cast<task_board*>(board_memory_.data()))),
-          death_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
+          board_(std::launder(reinterpret_cast<task_board*>(board_memory_.data()))) {
+        link_.listen_only_to(pid);
+    }
     basic_worker_process(const basic_worker_process&) = delete;
     basic_worker_process& operator=(const basic_worker_process&) = delete;
     ~basic_worker_process() {
@@ -102,7 +109,7 @@ public:
     }
 
     [[nodiscard]] const worker_config& config() const noexcept { return config_; }
-    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
     [[nodiscard]] channel& link() noexcept { return link_; }
     [[nodiscard]] task_board& board() noexcept { return *board_; }
 
@@ -111,7 +118,7 @@ public:
     void wait(std::optional<std::chrono::steady_clock::time_point> until, bool also_writable = false) {
         std::array<pollfd, 4> watched{
             {{link_.socket(), static_cast<short>(also_writable ? POLLIN | POLLOUT : POLLIN), 0},
-             {death_.get(), POLLIN, 0},
+             {process_.file(), POLLIN, 0},
              {out_.pipe(), POLLIN, 0},
              {err_.pipe(), POLLIN, 0}}};
         timespec left{};
@@ -131,9 +138,34 @@ public:
     [[nodiscard]] bool has_died() const noexcept { return died_; }
     /// Whether it has closed its end of the socket.
     [[nodiscard]] bool hung_up() const noexcept { return hung_up_; }
+    /// Whether it has said something that nobody has read. Only while nobody has leased it.
+    [[nodiscard]] bool has_something_to_say() const noexcept {
+        pollfd socket{link_.socket(), POLLIN, 0};
+        return ::poll(&socket, 1, 0) > 0;
+    }
+    /// Waits for its end, no longer than until a point in time, and passes its output on. False where it has not ended.
+    bool wait_for_end(std::chrono::steady_clock::time_point until) {
+        while (!look_for_end()) {
+            const auto now = std::chrono::steady_clock::now();
+            if (now >= until) return false;
+            std::array<pollfd, 3> watched{
+                {{process_.file(), POLLIN, 0}, {out_.pipe(), POLLIN, 0}, {err_.pipe(), POLLIN, 0}}};
+            ::poll(watched.data(), watched.size(), 10);
+            relay_output();
+        }
+        return true;
+    }
+    /// Looks whether it has ended.
+    bool look_for_end() noexcept {
+        const std::lock_guard lock(ending_);
+        siginfo_t facts{};
+        const int result = end_ ? 0 : process_.wait(facts, WEXITED | WNOWAIT | WNOHANG);
+        if (end_ || facts.si_pid == pid() || (result < 0 && errno == ECHILD)) died_ = true;
+        return died_;
+    }
     /// What can be waited for while nobody has leased the worker; some may be -1.
-    [[nodiscard]] std::array<int, 4> watched() const noexcept {
-        return {link_.socket(), death_.get(), out_.pipe(), err_.pipe()};
+    [[nodiscard]] std::array<int, 4> watched() const noexcept { // the socket is the first
+        return {link_.socket(), process_.file(), out_.pipe(), err_.pipe()};
     }
 
     /// Passes on what was written so far. To be called when results have come: what their tasks wrote came before.
@@ -145,22 +177,18 @@ public:
     /// SIGKILL. Any thread may call it.
     void end_by_force() noexcept {
         const std::lock_guard lock(ending_);
-        if (!end_) ::kill(pid_, SIGKILL); // not waited for yet: the number is still its own
+        if (!end_) process_.kill();
     }
 
     /// Waits for the end of a process that has died, or is about to.
     process_end reap() {
-        int status = 0;
         siginfo_t facts{};
-        while (::waitid(P_PID, static_cast<id_t>(pid_), &facts, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
-        }
+        if (end_) return *end_; // this thread alone sets it
+        process_.wait(facts, WEXITED | WNOWAIT);
         const std::lock_guard lock(ending_);
-        if (end_) return *end_;
         end_.emplace();
-        if (::waitpid(pid_, &status, 0) == pid_) { // else somebody else waits for all children
-            if (WIFSIGNALED(status)) end_->signal = WTERMSIG(status);
-            if (WIFEXITED(status)) end_->exit_status = WEXITSTATUS(status);
-        }
+        if (process_.wait(facts, WEXITED) == 0) // else somebody else waits for all children
+            (facts.si_code == CLD_EXITED ? end_->exit_status : end_->signal) = facts.si_status;
         died_ = true;
         out_.finish();
         err_.finish();
@@ -173,7 +201,7 @@ public:
         link_.close();
         out_.close();
         err_.close();
-        death_.close();
+        process_.close();
         end_.emplace();
     }
 
@@ -182,23 +210,37 @@ public:
     bool greeted = false;              ///< its `hello` was read
     bool reusable = true;              ///< may be given another batch
     std::size_t tasks_given = 0;       ///< for `max_tasks`
+    std::uint64_t next_request = 1;    ///< numbers of requests: none is used twice in a worker's life
     std::uint64_t frames_read = 0;     ///< `results` frames
     std::vector<std::uint64_t> images; ///< broadcast values that it has
     std::chrono::steady_clock::time_point idle_since{};
 
 private:
-    const pid_t pid_;
+    child_handle process_;
     const worker_config config_;
     channel link_;
     line_relay out_, err_;
     mapping board_memory_;
     task_board* const board_;
-    descriptor death_; // readable once the process has ended; invalid on kernels before 5.3
     bool died_ = false;
     bool hung_up_ = false;
-    std::mutex ending_; // guards end_, and the number from being used after it is free
+    std::mutex ending_; // guards end_, and process_ from being used after it
     std::optional<process_end> end_;
 };
 using worker_process = basic_worker_process<>;
+
+/// Takes over a process that was just started. Where there is no memory for that, nobody would own it: it ends.
+template <class = void>
+std::unique_ptr<worker_process> take_over(pid_t pid, worker_ends ends, const worker_config& config) {
+    try {
+        return std::make_unique<worker_process>(pid, std::move(ends), config);
+    } catch (...) {
+        const child_handle nobodys(pid);
+        siginfo_t facts{};
+        nobodys.kill();
+        nobodys.wait(facts, WEXITED);
+        throw;
+    }
+}
 
 } // namespace joblot::detail

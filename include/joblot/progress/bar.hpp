@@ -2,6 +2,8 @@
 // `progress_bar()`: a callback that keeps one line of a terminal up to date, and writes a line now and then elsewhere.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/progress/event.hpp>
 #include <joblot/progress/stderr_sink.hpp>
 #include <joblot/progress/text.hpp>

@@ -2,6 +2,8 @@
 // What a progress callback is told about its call: a snapshot of counts, times and state.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <optional>

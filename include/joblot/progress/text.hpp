@@ -2,6 +2,8 @@
 // joblib's verbose lines as pure functions of an event, and `progress_text`, which sends them to a stream.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/progress/event.hpp>
 
 #include <algorithm>

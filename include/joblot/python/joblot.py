@@ -126,30 +126,42 @@ class Carried:
         return operator.getitem, (self.parts, 1)
 
 
-done = weakref.WeakKeyDictionary()  # client: names of plugins that its cluster has
+done = weakref.WeakKeyDictionary()  # client: names of plugins that its cluster was given
 lock = threading.Lock()
 
 
 def deploy(client, catalogue, module):
-    """Gives a cluster the program, as C++ clients do, and under the same names (dask/deployment.hpp)."""
+    """Gives a cluster the program, as C++ clients do, and under the same names (dask/program/deployment.hpp)."""
     name = catalogue["module"] + "-" + catalogue["program"]
     with lock:
-        if name in done.setdefault(client, set()):
-            return
-        if takes(Scheduler.register_scheduler_plugin, "idempotent"):
-            call(client, "register_scheduler_plugin", pickled(catalogue, module.Source()), catalogue["module"])
-        with open(catalogue["path"], "rb") as file:
-            program = module.Program(catalogue["program"], catalogue["digest"], file.read())
-        answers = call(client, "register_worker_plugin", pickled(catalogue, program), name)
+        answers = {}
+        if name not in done.setdefault(client, set()):
+            if takes(Scheduler.register_scheduler_plugin, "idempotent"):
+                call(client, "register_scheduler_plugin", pickled(catalogue, module.Source()), catalogue["module"])
+            answers = call(client, "register_worker_plugin", program_of(catalogue, module), name)
         if not answers:  # somebody was here before, maybe a moment ago; or no worker is there
-            ready = pickled(catalogue, module.Ready(catalogue["program"], name))
-            message = {"op": "plugin-add", "plugin": ready, "name": name + "-ready"}
-            answers = client.sync(client.scheduler.broadcast, msg=message)
+            ready = module.Ready(catalogue["program"], catalogue["digest"], name)
+            answers = add_plugin(client, pickled(catalogue, ready), name + "-ready")
+            lacking = [worker for worker, answer in answers.items() if answer.get("status") != "OK"]
+            if lacking:  # it could not be stored, or has been deleted
+                answers = add_plugin(client, program_of(catalogue, module), name, workers=lacking)
         for worker, answer in answers.items():
             if answer.get("status") != "OK":
                 why = answer.get("exception_text", "its log says why")
                 raise RuntimeError("worker %s does not take %s: %s" % (worker, catalogue["path"], why))
         done[client].add(name)
+
+
+def program_of(catalogue, module):
+    """The plugin that brings workers the program."""
+    with open(catalogue["path"], "rb") as file:
+        return pickled(catalogue, module.Program(catalogue["program"], catalogue["digest"], file.read()))
+
+
+def add_plugin(client, plugin, name, **workers):
+    """Gives workers that are there a plugin, which the scheduler does not keep."""
+    message = {"op": "plugin-add", "plugin": plugin, "name": name}
+    return client.sync(client.scheduler.broadcast, msg=message, **workers)
 
 
 def pickled(catalogue, plugin):

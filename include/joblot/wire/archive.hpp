@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// The archives that values are written to and read from. For user types they are archives of cereal; everything that a
-// user's `serialize` gives them goes through joblot's own codec again.
+// The archives that values are written to and read from. To functions of users they look like archives of cereal;
+// everything that a user's `serialize` gives them goes through joblot's own codec again.
 #pragma once
 
+#include <joblot/wire/bools.hpp>
+#include <joblot/wire/cereal_names.hpp>
+#include <joblot/wire/kinds.hpp>
+#include <joblot/wire/padding.hpp>
 #include <joblot/wire/parcel.hpp>
-
-#include <cereal/cereal.hpp>
+#include <joblot/wire/shared_objects.hpp>
+#include <joblot/wire/user_functions.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -13,6 +17,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -42,6 +47,22 @@ private:
     int& depth_;
 };
 
+/// Gives a variable another value for as long as this lives.
+template <class T>
+class set_for_now {
+public:
+    set_for_now(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+    set_for_now(const set_for_now&) = delete;
+    set_for_now& operator=(const set_for_now&) = delete;
+    ~set_for_now() { variable_ = before_; }
+
+private:
+    T& variable_;
+    T before_;
+};
+
+inline constexpr const char* invalid_bool = "a bool that is neither true nor false";
+
 class encoder;
 class decoder;
 template <class T>
@@ -50,31 +71,40 @@ template <class T>
 T decode(decoder& from);
 
 /// Writes values into a message. For one thread, and for one part of a message if it has parts: each is read on its
-/// own, and knows no shared pointer and no class version of another one.
-class encoder : public cereal::OutputArchive<encoder, cereal::AllowEmptyClassElision> {
-    using base = cereal::OutputArchive<encoder, cereal::AllowEmptyClassElision>;
-
+/// own, and knows no shared pointer of another one.
+class encoder : public foreign_calls {
 public:
-    explicit encoder(outgoing& to) : base(this), to_(to) {}
+    using is_saving = std::true_type; // for functions of users
+    using is_loading = std::false_type;
+
+    explicit encoder(outgoing& to) : to_(to) {}
 
     [[nodiscard]] outgoing& message() noexcept { return to_; }
     [[nodiscard]] int& depth() noexcept { return depth_; }
 
     /// The number of a shared object, and whether the object must follow. Number 0: it is not known again later.
     std::pair<std::uint32_t, bool> shared_number(const std::shared_ptr<const void>& object, const void* type) {
-        const std::uint32_t n = this->registerSharedPointer(object); // 1, 2, and so on
-        const std::uint32_t number = n & ~cereal::detail::msb_32bit;
-        if (n & cereal::detail::msb_32bit) {
-            shared_types_.push_back(type);
-            return {number, true};
-        }
-        if (shared_types_[number - 1] == type) return {number, false};
-        return {0, true}; // another object at the same address: the first member of one
+        return shared_.number_of(object, type);
     }
 
     /// A contiguous block of memory.
     void block(const void* data, std::size_t size, std::size_t alignment) {
         to_.put_block(data, size, alignment, in_user_code_ == 0);
+    }
+    /// Contiguous elements that travel as their bytes: where they are, or a copy without the padding that they have.
+    template <class E>
+    void plain_elements(const E* first, std::size_t n, bool lasting) {
+        if (has_padding<E>()) {
+            std::vector<std::byte> copy(n * sizeof(E));
+            copy_without_padding(first, n, copy.data());
+            to_.put_block(std::move(copy), alignof(E));
+        } else {
+            to_.put_block(first, n * sizeof(E), alignof(E), lasting);
+        }
+    }
+    template <class E>
+    void plain_elements(const E* first, std::size_t n) {
+        plain_elements(first, n, in_user_code_ == 0);
     }
 
     /// What cereal calls `archive(...)`: for the `serialize` and `save` functions of users.
@@ -94,10 +124,28 @@ public:
         return *this;
     }
 
-    /// Writes a value by its user's own functions. What they hand on may be a temporary.
+    /// For the `save` of a `travel`: elements of the value, or of `owner`. They are not copied into the stream.
+    /// @param first May be null where `n` is 0.
+    /// @param owner What they belong to, if that is not the value itself.
+    template <class E>
+    void elements(const E* first, std::size_t n, std::shared_ptr<const void> owner = nullptr) {
+        static_assert(is_raw<E> && alignof(E) <= stream_alignment, "joblot: these do not travel as their bytes");
+        plain_elements(first, n, owner ? true : value_lasts_);
+        if (owner) to_.owners.push_back(std::move(owner));
+    }
+
+    /// Writes a value by functions of its author. What they hand on may be a temporary.
+    /// @param type For errors.
     template <class T>
-    void by_user(const T& value) {
-        passing([&] { base::operator()(value); });
+    void by_user(const T& value, const char* type) {
+        const set_for_now name(whose_functions_, type);
+        passing([&] { by_user_functions(*this, value); });
+    }
+    /// The same by the functions of its `travel`.
+    template <class T>
+    void by_travel(const T& value) {
+        const set_for_now lasts(value_lasts_, in_user_code_ == 0);
+        passing([&] { travel<T>::save(*this, value); });
     }
     /// Writes what will not be there any more when the message is sent.
     template <class Write>
@@ -149,19 +197,20 @@ private:
 
     outgoing& to_;
     int depth_ = 0;
-    int in_user_code_ = 0;                  // or in what passes otherwise
-    std::vector<const void*> shared_types_; // by number, less one
+    int in_user_code_ = 0;     // or in what passes otherwise
+    bool value_lasts_ = false; // the one that `travel` writes
+    shared_objects shared_;
 };
 
 /// Reads values from a message. For one thread. Broadcast values are looked up by their number.
-class decoder : public cereal::InputArchive<decoder, cereal::AllowEmptyClassElision> {
-    using base = cereal::InputArchive<decoder, cereal::AllowEmptyClassElision>;
-
+class decoder : public foreign_calls {
 public:
+    using is_saving = std::false_type; // for functions of users
+    using is_loading = std::true_type;
     using image_finder = std::function<std::shared_ptr<segment>(std::uint64_t)>;
 
     /// @param find Gives a broadcast value's shared memory, or null. Must outlive the decoder; may be null.
-    explicit decoder(incoming from, const image_finder* find = nullptr) : base(this), from_(from), find_(find) {}
+    explicit decoder(incoming from, const image_finder* find = nullptr) : from_(from), find_(find) {}
 
     [[nodiscard]] incoming& message() noexcept { return from_; }
     [[nodiscard]] int& depth() noexcept { return depth_; }
@@ -200,15 +249,38 @@ public:
         return *this;
     }
 
+    /// For the `load` of a `travel`: the next value, which was written by `to(value)`. @throws serialization_error.
     template <class T>
-    void by_user(T& value) {
-        base::operator()(value);
+    [[nodiscard]] T read() {
+        return decode<T>(*this);
+    }
+    /// Likewise: what `to.elements` wrote, where it arrived; for as long as `load` runs.
+    /// @throws serialization_error where there are not so many, or one has a `bool` that is neither 0 nor 1.
+    template <class E>
+    [[nodiscard]] std::span<const E> elements(std::size_t n) {
+        static_assert(is_raw<E> && alignof(E) <= stream_alignment, "joblot: these do not travel as their bytes");
+        if (n > from_.remaining_with_blocks() / sizeof(E)) from_.fail("more elements than bytes are left", "elements");
+        const bytes_view bytes = from_.take_block(n * sizeof(E), alignof(E), "elements");
+        if constexpr (has_bools<E>) {
+            if (!bools_are_valid<E>(bytes.data(), n)) from_.fail(invalid_bool, "elements");
+        }
+        return {reinterpret_cast<const E*>(bytes.data()), n};
+    }
+
+    /// Reads a value by functions of its author.
+    template <class T>
+    void by_user(T& value, const char* type) {
+        const set_for_now name(whose_functions_, type);
+        by_user_functions(*this, value);
     }
 
 private:
     template <class T>
     void one(T& value) {
-        value = decode<T>(*this);
+        if constexpr (std::is_move_assignable_v<T>)
+            value = decode<T>(*this);
+        else
+            refuse("an archive for what cannot be assigned");
     }
     template <class T, std::size_t N>
     void one(T (&values)[N]) {
@@ -254,26 +326,4 @@ private:
     std::vector<std::pair<std::shared_ptr<void>, const void*>> shared_; // and their types; by number, less one
 };
 
-// What cereal itself hands on: a class's version, and the values of `save_minimal`.
-template <class T>
-void save(encoder& to, const cereal::NameValuePair<T>& pair) {
-    to(pair);
-}
-template <class T>
-void load(decoder& from, cereal::NameValuePair<T>& pair) {
-    from(pair);
-}
-template <class T>
-    requires(std::is_arithmetic_v<T> || std::same_as<T, std::string>)
-void save(encoder& to, const T& value) {
-    to(value);
-}
-template <class T>
-    requires(std::is_arithmetic_v<T> || std::same_as<T, std::string>)
-void load(decoder& from, T& value) {
-    from(value);
-}
-
 } // namespace joblot::detail
-
-CEREAL_SETUP_ARCHIVE_TRAITS(joblot::detail::decoder, joblot::detail::encoder)

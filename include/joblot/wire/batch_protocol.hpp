@@ -43,7 +43,8 @@ static_assert(sizeof(run_results) % stream_alignment == 0);
 enum class task_result_kind : std::uint32_t {
     value = 1, ///< the encoded result
     exception, ///< an encoded exception
-    skipped    ///< nothing: the task was not started, as nobody wants it any more
+    skipped,   ///< nothing: the task was not started, as nobody wants it any more
+    unreadable ///< an encoded exception: the input could not be read (in a process that was forked)
 };
 
 /// What a worker and its owner tell each other while tasks run, without a message. Lives in memory that both share; for

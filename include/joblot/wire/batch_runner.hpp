@@ -4,8 +4,10 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
-#include <joblot/dispatch/inner_threads.hpp>
-#include <joblot/scope.hpp>
+#include <joblot/core/inner_threads.hpp>
+#include <joblot/core/reading.hpp>
+#include <joblot/core/scope.hpp>
+#include <joblot/core/thread_end.hpp>
 #include <joblot/this_task.hpp>
 #include <joblot/wire/batch_protocol.hpp>
 #include <joblot/wire/remote_exception.hpp>
@@ -31,10 +33,81 @@ public:
     /// process, as what the task has leaked is not there for them; `end_process` is called next then.
     virtual bool out_of_memory() noexcept { return false; }
     virtual void end_process() noexcept {}
+    /// Whether nothing can be sent any more.
+    [[nodiscard]] virtual bool is_cut_off() const noexcept { return false; }
+    /// Called when a task is over: a forked copy of the worker, which a task let go on, must end there.
+    virtual void end_copy() noexcept {}
 
 protected:
     ~results_sink() = default;
 };
+
+/// While it lives, the thread's `this_task` and settings are those of a worker's tasks.
+template <class = void>
+class basic_worker_seat {
+public:
+    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
+        : board_(board), inside_(scope{.n_jobs = 1,
+                                       .inner_max_num_threads = inner_threads,
+                                       .in_task = true,
+                                       .own_process = true,
+                                       .depth = depth}),
+          inner_threads_(inner_threads), outer_task_(std::exchange(current_task, &context_)),
+          outer_scope_(std::exchange(current_scope, &inside_)) {
+        context_.worker_id = id;
+        context_.limit = &board.limit;
+        context_.limit_is_foreign = true;
+        context_.tokens = &tokens_;
+    }
+    ~basic_worker_seat() {
+        current_task = outer_task_;
+        current_scope = outer_scope_;
+    }
+    basic_worker_seat(const basic_worker_seat&) = delete;
+    basic_worker_seat& operator=(const basic_worker_seat&) = delete;
+
+    /// Says on the board that task `index` runs now. False when it must not start any more.
+    bool start(std::uint64_t index, std::int64_t timeout) {
+        context_.stop.reset();
+        context_.index = static_cast<std::size_t>(index);
+        if (timeout > 0) {
+            const auto now = task_context::clock::now();
+            context_.deadline = deadline_after(now, std::chrono::nanoseconds(timeout));
+            // relaxed: the owner reads it after `current`, which is stored below
+            board_.started.store(std::chrono::nanoseconds(now.time_since_epoch()).count(), std::memory_order_relaxed);
+        }
+        board_.current.store(index, std::memory_order_seq_cst);
+        return index < board_.limit.load(std::memory_order_seq_cst);
+    }
+    [[nodiscard]] bool passed_deadline() const noexcept {
+        return has_limit() && task_context::clock::now() >= context_.deadline;
+    }
+    /// Whether the task has passed its time limit, or was told so: where nobody lowered the mark, its token says that.
+    [[nodiscard]] bool is_late() const noexcept {
+        const bool told = has_limit() && context_.stop && context_.stop->token().stop_requested();
+        return passed_deadline() || (told && context_.index < board_.limit.load(std::memory_order_seq_cst));
+    }
+    /// Says on the board that it was this task which must have closed the connection.
+    void blame(std::uint64_t index) const noexcept { board_.current.store(index, std::memory_order_release); }
+    void stop() noexcept {
+        context_.stop.reset();
+        board_.current.store(task_board::nothing, std::memory_order_release);
+    }
+
+private:
+    [[nodiscard]] bool has_limit() const noexcept {
+        return context_.deadline != task_context::clock::time_point::max();
+    }
+
+    task_board& board_;
+    stop_registry tokens_;
+    task_context context_;
+    scope inside_;
+    inner_threads_limit inner_threads_;
+    task_context* outer_task_;
+    const scope* outer_scope_;
+};
+using worker_seat = basic_worker_seat<>;
 
 /// Collects the results of one request and hands them on: large ones at once, as what they refer to goes away; where a
 /// reader waits for each, one by one; else together, those of slow tasks as they come.
@@ -46,8 +119,9 @@ public:
     static constexpr std::chrono::milliseconds longest_wait{5};
     static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
 
-    basic_results_writer(results_sink& sink, const run_request& request)
-        : sink_(sink), one_by_one_(request.one_by_one) {
+    /// @param seat Where the tasks run: it knows which are late.
+    basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat)
+        : sink_(sink), request_(request), seat_(seat) {
         head_.sequence = request.sequence;
         begin_message();
     }
@@ -58,8 +132,19 @@ public:
         part_at_ = message_.begin_part();
         return to_.emplace(message_); // each part is read on its own: it must not refer to what came before
     }
-    void result_written() override { end_result(task_result_kind::value); }
-    void result_failed(const std::exception_ptr& error) {
+    void result_written() override {
+        if (seat_.passed_deadline())
+            result_failed(late_error()); // its owner was not quick enough to end it
+        else
+            end_result(task_result_kind::value);
+    }
+    /// That the task whose result was begun is late. The owner, which knows its label, adds that.
+    [[nodiscard]] std::exception_ptr late_error() const {
+        const auto index = static_cast<std::size_t>(request_.first + head_.begin + head_.count);
+        return std::make_exception_ptr(
+            timeout_error({index, std::string()}, std::chrono::nanoseconds(request_.timeout)));
+    }
+    void result_failed(const std::exception_ptr& error, task_result_kind kind = task_result_kind::exception) {
         if (part_at_ == nowhere) begin_result(); // the value was sent already, and its destructor threw
         message_.cut_back(part_at_ + sizeof(part_header), blocks_before_);
         try {
@@ -71,7 +156,7 @@ public:
                                                                              describe_current_exception().second,
                                                                          "an exception")));
         }
-        end_result(task_result_kind::exception);
+        end_result(kind);
     }
     void skip() {
         begin_result();
@@ -106,7 +191,7 @@ private:
         part_at_ = nowhere;
         ++head_.count;
         if (kind == task_result_kind::exception) ++head_.failed;
-        if (one_by_one_ || !message_.blocks.empty() || message_.stream.size() > most_bytes ||
+        if (request_.one_by_one || !message_.blocks.empty() || message_.stream.size() > most_bytes ||
             clock::now() - last_sent_ > longest_wait)
             send();
     }
@@ -114,12 +199,18 @@ private:
     void send() {
         head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
         message_.patch(0, head_);
-        sink_.send_results(message_);
+        try {
+            sink_.send_results(message_);
+        } catch (...) { // what was sent before went well: it was a task of this message
+            if (sink_.is_cut_off()) seat_.blame(head_.count == 1 ? request_.first + head_.begin : task_board::nothing);
+            throw;
+        }
         begin_message();
     }
 
     results_sink& sink_;
-    const bool one_by_one_;
+    const run_request& request_;
+    const worker_seat& seat_;
     outgoing message_;
     std::optional<encoder> to_;
     run_results head_{};
@@ -130,84 +221,49 @@ private:
 };
 using results_writer = basic_results_writer<>;
 
-/// While it lives, the thread's `this_task` and settings are those of a worker's tasks.
-template <class = void>
-class basic_worker_seat {
-public:
-    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
-        : board_(board), inside_(scope{.n_jobs = 1,
-                                       .inner_max_num_threads = inner_threads,
-                                       .in_task = true,
-                                       .own_process = true,
-                                       .depth = depth}),
-          inner_threads_(inner_threads), outer_task_(std::exchange(current_task, &context_)),
-          outer_scope_(std::exchange(current_scope, &inside_)) {
-        context_.worker_id = id;
-        context_.limit = &board.limit;
-    }
-    ~basic_worker_seat() {
-        current_task = outer_task_;
-        current_scope = outer_scope_;
-    }
-    basic_worker_seat(const basic_worker_seat&) = delete;
-    basic_worker_seat& operator=(const basic_worker_seat&) = delete;
-
-    /// Says on the board that task `index` runs now. False when it must not start any more.
-    bool start(std::uint64_t index, std::int64_t timeout) {
-        context_.index = static_cast<std::size_t>(index);
-        if (timeout > 0) {
-            const auto now = task_context::clock::now();
-            const std::chrono::nanoseconds limit(timeout);
-            context_.deadline = limit < task_context::clock::time_point::max() - now
-                                    ? now + limit
-                                    : task_context::clock::time_point::max();
-            // relaxed: the owner reads it after `current`, which is stored below
-            board_.started.store(std::chrono::nanoseconds(now.time_since_epoch()).count(), std::memory_order_relaxed);
-        }
-        board_.current.store(index, std::memory_order_seq_cst);
-        return index < board_.limit.load(std::memory_order_seq_cst);
-    }
-    void stop() noexcept { board_.current.store(task_board::nothing, std::memory_order_release); }
-
-private:
-    task_board& board_;
-    task_context context_;
-    scope inside_;
-    inner_threads_limit inner_threads_;
-    task_context* outer_task_;
-    const scope* outer_scope_;
-};
-using worker_seat = basic_worker_seat<>;
-
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
 void run_tasks(const run_request& request, task_board& board, results_sink& sink, RunOne run_one) {
-    results_writer writer(sink, request);
-    {
-        worker_seat seat(board, request.worker_id, request.depth,
-                         request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
-        for (std::uint32_t k = 0; k != request.count; ++k) {
-            if (!seat.start(request.first + k, request.timeout)) {
-                writer.skip();
-                continue;
-            }
-            encoder& to = writer.begin_result();
-            try {
-                run_one(k, to, writer);
-            } catch (const std::bad_alloc&) {
-                const bool ends = sink.out_of_memory();
-                if (!writer.has_written()) writer.result_failed(std::current_exception());
-                if (!ends) continue;
+    worker_seat seat(board, request.worker_id, request.depth,
+                     request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
+    results_writer writer(sink, request, seat);
+    for (std::uint32_t k = 0; k != request.count; ++k) {
+        if (!seat.start(request.first + k, request.timeout)) {
+            writer.skip();
+            continue;
+        }
+        encoder& to = writer.begin_result();
+        try {
+            run_one(k, to, writer);
+            sink.end_copy();
+        } catch (const unreadable& e) {
+            sink.end_copy();
+            writer.result_failed(e.why, task_result_kind::unreadable);
+        } catch (const std::bad_alloc&) {
+            sink.end_copy();
+            const bool ends = sink.out_of_memory();
+            if (!writer.has_written()) writer.result_failed(std::current_exception());
+            if (!ends) continue;
+            seat.stop(); // the task has been answered for: it is not to blame for the end of the process
+            writer.flush();
+            sink.end_process();
+        } catch (...) {
+            sink.end_copy();
+            if (thread_ends()) {
+                if (!writer.has_written()) writer.result_failed(thread_end_error());
                 seat.stop(); // the task has been answered for: it is not to blame for the end of the process
                 writer.flush();
                 sink.end_process();
-            } catch (...) {
-                if (!writer.has_written()) writer.result_failed(std::current_exception());
+                throw;
             }
+            if (sink.is_cut_off()) throw;
+            if (writer.has_written()) continue;
+            // it may have thrown because it was told
+            writer.result_failed(seat.is_late() ? writer.late_error() : std::current_exception());
         }
-        seat.stop();
     }
+    seat.stop();
     writer.finish();
 }
 

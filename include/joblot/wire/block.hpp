@@ -29,7 +29,7 @@
 namespace joblot::detail {
 
 // On the wire: the head, at a multiple of `stream_alignment`; its shape, an u64 for each dimension; then a block
-// (`outgoing::put_block`). dask/worker_shim/joblot_datasets.py reads and writes the same. Beside numpy's, dtypes are
+// (`outgoing::put_block`). python/worker_shim/joblot_datasets.py reads and writes the same. Beside numpy's, dtypes are
 // "bytes", "O" (what the codec writes follows), and "!": there is no value, and `dimensions` is the length of the text
 // that follows and says why.
 struct block_head {
@@ -161,7 +161,7 @@ std::string block_description() {
 /// Writes a value. @param value Must last until the message is sent, unless `to.passing` says that it does not.
 template <class T>
 void encode_as_block(encoder& to, const T& value) {
-    constexpr block_kind kind = block_kind_of<T>();
+    constexpr block_kind kind = block_kind_of<T>(); // numbers have no padding
     outgoing& message = to.message();
     message.stream.resize(round_up(message.stream.size(), stream_alignment));
     const auto put_head = [&](std::string_view dtype, const std::vector<std::size_t>& shape) {
@@ -201,6 +201,9 @@ auto block_elements(const block_view& block, const std::string& name) {
     array_element<element>::add_shape(shape);
     if (shape != block.shape) refuse("it has another shape");
     if (block.fortran && shape.size() > 1) refuse("it is in the order of Fortran");
+    if constexpr (has_bools<element>) {
+        if (!bools_are_valid<element>(block.bytes.data(), shape[0])) refuse(std::string("it has ") + invalid_bool);
+    }
     return std::span(reinterpret_cast<const element*>(block.bytes.data()), shape[0]);
 }
 
@@ -210,12 +213,7 @@ template <numeric T>
 T block_number(const block_view& block, const std::string& name) {
     const auto refuse = [&](const std::string& why) { refuse_block(name, block_description<T>(), why); };
     if (!block.shape.empty()) refuse("it is an array");
-    if (block.dtype == dtype_of<T>()) {
-        if constexpr (std::same_as<T, bool>)
-            return block.bytes[0] != std::byte{0};
-        else
-            return from_bytes<T>(block.bytes.data());
-    }
+    if (block.dtype == dtype_of<T>()) return from_bytes<T>(block.bytes.data());
     const bool is_real = block.dtype == "<f8", is_integer = block.dtype == "<i8" || block.dtype == "<u8";
     if constexpr (is_complex<T>) {
         using part = typename T::value_type;

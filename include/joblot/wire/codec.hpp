@@ -4,9 +4,12 @@
 
 #include <joblot/broadcast.hpp>
 #include <joblot/wire/archive.hpp>
+#include <joblot/wire/bools.hpp>
 #include <joblot/wire/entry.hpp>
 #include <joblot/wire/image.hpp>
 #include <joblot/wire/kinds.hpp>
+#include <joblot/wire/padding.hpp>
+#include <joblot/wire/refusal.hpp>
 
 #include <array>
 #include <bit>
@@ -27,23 +30,12 @@
 
 namespace joblot::detail {
 
-/// The type's name for messages.
-template <class T>
-const char* name_for_errors() {
-    static const auto* const name = [] {
-        const std::string_view text = spelled<T>();
-        auto end = text.find("; std::");
-        if (end == text.npos) end = text.rfind(']');
-        return new std::string(text.substr(0, end));
-    }();
-    return name->c_str();
-}
-
 /// A trivially copyable object from its bytes; its class need not have a default constructor.
 template <class T>
 T from_bytes(const std::byte* bytes) noexcept {
     std::array<std::byte, sizeof(T)> copy;
     std::memcpy(copy.data(), bytes, sizeof(T));
+    if constexpr (has_bools<T>) make_bools_valid<T>(copy.data(), 1);
     return std::bit_cast<T>(copy);
 }
 
@@ -69,6 +61,17 @@ inline void encode_function(encoder& to, std::uintptr_t address) {
 }
 
 template <class T>
+void encode_raw(outgoing& to, const T& value) {
+    if (has_padding<T>()) {
+        const std::size_t at = to.stream.size();
+        to.stream.resize(at + sizeof value);
+        copy_without_padding(std::addressof(value), 1, to.stream.data() + at);
+    } else {
+        to.append(std::addressof(value), sizeof value);
+    }
+}
+
+template <class T>
 void encode_elements(encoder& to, const T& value) {
     std::size_t n = 0;
     if constexpr (std::ranges::sized_range<const T>)
@@ -87,10 +90,10 @@ void encode_elements(encoder& to, const T& value) {
 
 template <class T>
 void encode_block(encoder& to, const T& value) {
-    using element = std::remove_cv_t<typename T::value_type>;
     const auto n = static_cast<std::size_t>(std::ranges::size(value));
     to.message().put(static_cast<std::uint64_t>(n));
-    to.block(n ? std::to_address(std::ranges::begin(value)) : nullptr, n * sizeof(element), alignof(element));
+    const typename T::value_type* const first = n ? std::to_address(std::ranges::begin(value)) : nullptr;
+    to.plain_elements(first, n);
 }
 
 inline constexpr std::uint32_t first_time = 1U << 31; // the object itself follows
@@ -118,12 +121,12 @@ void encode_handle(encoder& to, const T& handle) {
 template <class T>
 void encode(encoder& to, const T& value) {
     constexpr way how = way_v<T>;
-    static_assert(how != way::none, "joblot: a value of this type cannot be sent to another process: it is, or may "
-                                    "hold, a pointer, a reference, or something that joblot cannot look into");
-    if constexpr (how == way::empty) {
+    if constexpr (how == way::none) {
+        refuse_value<T>(); // asked for by a class's own functions: tasks are refused before
+    } else if constexpr (how == way::empty) {
         to.message().put(std::uint8_t{0}); // so that no number of elements takes no bytes
     } else if constexpr (how == way::raw) {
-        to.message().append(std::addressof(value), sizeof value);
+        encode_raw(to.message(), value);
     } else if constexpr (how == way::function) {
         encode_function(to, reinterpret_cast<std::uintptr_t>(value));
     } else if constexpr (how == way::member_function) {
@@ -146,7 +149,10 @@ void encode(encoder& to, const T& value) {
         const nesting<encoder> deeper(to, name_for_errors<T>());
         if constexpr (how == way::user) {
             to.message().put(std::uint8_t{0}); // its functions may write nothing
-            to.by_user(value);
+            to.by_user(value, name_for_errors<T>());
+        } else if constexpr (how == way::declared) {
+            to.message().put(std::uint8_t{0});
+            to.by_travel(value);
         } else if constexpr (how == way::sequence) {
             encode_elements(to, value);
         } else if constexpr (how == way::array) {
@@ -188,9 +194,9 @@ std::size_t decode_count(decoder& from) {
     return static_cast<std::size_t>(n);
 }
 
-/// The elements of a block, where they are in the message.
+/// The elements of a block, where they are in the message. A `bool` in them may be anything.
 template <class Element>
-std::span<const Element> decode_view(decoder& from, const char* type) {
+std::span<const Element> decode_unchecked_view(decoder& from, const char* type) {
     const auto n = from.message().get<std::uint64_t>(type);
     if (n > std::numeric_limits<std::size_t>::max() / sizeof(Element)) from.message().fail("an absurd size", type);
     const bytes_view bytes =
@@ -198,23 +204,36 @@ std::span<const Element> decode_view(decoder& from, const char* type) {
     return {reinterpret_cast<const Element*>(bytes.data()), static_cast<std::size_t>(n)};
 }
 
+/// The same, for whoever reads them there.
+template <class Element>
+std::span<const Element> decode_view(decoder& from, const char* type) {
+    const auto view = decode_unchecked_view<Element>(from, type);
+    if constexpr (has_bools<Element>) {
+        if (!bools_are_valid<Element>(std::as_bytes(view).data(), view.size())) from.message().fail(invalid_bool, type);
+    }
+    return view;
+}
+
+template <class T, class Element>
+T made_of_block(std::span<const Element> elements) {
+    if constexpr (std::constructible_from<T, const Element*, const Element*>)
+        return T(elements.data(), elements.data() + elements.size());
+    else
+        return T(elements.data(), elements.size());
+}
+
 template <class T>
 T decode_block(decoder& from) {
     using element = std::remove_cv_t<typename T::value_type>;
-    if constexpr (alignof(element) > stream_alignment) { // only blocks beside the stream are aligned so far
-        const std::span<const element> view = decode_view<element>(from, name_for_errors<T>());
-        const auto* const bytes = reinterpret_cast<const std::byte*>(view.data());
-        std::vector<element> copy;
-        copy.reserve(view.size());
-        for (std::size_t i = 0; i != view.size(); ++i) copy.push_back(from_bytes<element>(bytes + i * sizeof(element)));
-        return T(std::make_move_iterator(copy.begin()), std::make_move_iterator(copy.end()));
-    } else {
-        const std::span<const element> view = decode_view<element>(from, name_for_errors<T>());
-        if constexpr (std::constructible_from<T, const element*, const element*>)
-            return T(view.data(), view.data() + view.size());
-        else
-            return T(view.data(), view.size());
-    }
+    const std::span<const element> view = decode_unchecked_view<element>(from, name_for_errors<T>());
+    const auto* const bytes = reinterpret_cast<const std::byte*>(view.data());
+    bool as_it_is = alignof(element) <= stream_alignment; // only blocks beside the stream are aligned so far
+    if constexpr (has_bools<element>) as_it_is = as_it_is && bools_are_valid<element>(bytes, view.size());
+    if (as_it_is) return made_of_block<T>(view);
+    std::vector<element> copy;
+    copy.reserve(view.size());
+    for (std::size_t i = 0; i != view.size(); ++i) copy.push_back(from_bytes<element>(bytes + i * sizeof(element)));
+    return made_of_block<T>(std::span<const element>(copy));
 }
 
 template <class T>
@@ -272,10 +291,13 @@ T decode_handle(decoder& from) {
     })));
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion" // a bit-field gets what a bit-field had
 template <class T, class... F>
 T decode_fields(decoder& from, std::type_identity<std::tuple<F...>>) {
     return T{decode<std::remove_cv_t<F>>(from)...}; // braces: in this order
 }
+#pragma GCC diagnostic pop
 template <class T, std::size_t... I>
 T decode_tuple(decoder& from, std::index_sequence<I...>) {
     return T{decode<std::remove_cv_t<std::tuple_element_t<I, T>>>(from)...};
@@ -285,19 +307,16 @@ T decode_tuple(decoder& from, std::index_sequence<I...>) {
 template <class T>
 T decode(decoder& from) {
     constexpr way how = way_v<T>;
-    static_assert(how != way::none, "joblot: a value of this type cannot come from another process");
     const char* const type = name_for_errors<T>();
     incoming& in = from.message();
-    if constexpr (how == way::empty) {
+    if constexpr (how == way::none) {
+        refuse_value<T>();
+    } else if constexpr (how == way::empty) {
         static_cast<void>(in.get<std::uint8_t>(type));
         constexpr std::array<std::byte, sizeof(T)> nothing{};
         return std::bit_cast<T>(nothing);
     } else if constexpr (how == way::raw) {
-        const bytes_view bytes = in.take(sizeof(T), type);
-        if constexpr (std::same_as<T, bool>)
-            return bytes[0] != std::byte{0};
-        else
-            return from_bytes<T>(bytes.data());
+        return from_bytes<T>(in.take(sizeof(T), type).data());
     } else if constexpr (how == way::function) {
         return reinterpret_cast<T>(decode_function(from));
     } else if constexpr (how == way::member_function) {
@@ -329,8 +348,11 @@ T decode(decoder& from) {
         if constexpr (how == way::user) {
             static_cast<void>(in.get<std::uint8_t>(type));
             T value;
-            from.by_user(value);
+            from.by_user(value, type);
             return value;
+        } else if constexpr (how == way::declared) {
+            static_cast<void>(in.get<std::uint8_t>(type));
+            return travel<T>::load(from);
         } else if constexpr (how == way::sequence) {
             return decode_elements<T>(from);
         } else if constexpr (how == way::array || how == way::tuple || how == way::pair) {
@@ -353,15 +375,15 @@ T decode(decoder& from) {
 // A base class need not be one that a value can be made of: it may be abstract.
 template <class T>
 void encoder::base_part(const T& part) {
-    if constexpr (has_cereal_functions<T>)
-        by_user(part);
+    if constexpr (has_user_functions<T>)
+        by_user(part, name_for_errors<T>());
     else
         encode(*this, part);
 }
 template <class T>
 void decoder::base_part(T& part) {
-    if constexpr (has_cereal_functions<T>)
-        by_user(part);
+    if constexpr (has_user_functions<T>)
+        by_user(part, name_for_errors<T>());
     else
         part = decode<T>(*this);
 }
@@ -380,8 +402,11 @@ const T& mapped_broadcast<T>::get() {
 template <class T>
 typename broadcast_source<T>::view_type mapped_broadcast<T>::view() {
     if constexpr (broadcast_block<T> && way_v<T> == way::block && alignof(typename T::value_type) <= stream_alignment) {
-        decoder from(image_->message());
-        return decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>());
+        std::call_once(viewed_, [this] { // it may have been looked through
+            decoder from(image_->message());
+            view_ = decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>());
+        });
+        return view_;
     } else if constexpr (broadcast_block<T>) {
         return {std::ranges::data(get()), std::ranges::size(get())};
     } else {

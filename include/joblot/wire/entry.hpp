@@ -4,6 +4,8 @@
 #pragma once
 
 #include <joblot/error.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 
 #include <algorithm>
 #include <array>
@@ -11,9 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <elf.h>
@@ -30,6 +34,7 @@ using module_id = std::array<std::byte, 20>;
 /// A place in a module.
 struct code_location {
     module_id module{};
+    std::uint32_t unused = 0; // no padding: that would be sent as it is
     std::uint64_t offset = 0;
 };
 
@@ -93,6 +98,12 @@ inline loaded_module describe_module(const dl_phdr_info& info) {
     return m;
 }
 
+/// `dl_iterate_phdr`, when no thread forks.
+inline void visit_modules(int (*visit)(dl_phdr_info*, std::size_t, void*), void* state) {
+    const std::lock_guard lock(forks.mutex(fork_level::loader));
+    ::dl_iterate_phdr(visit, state);
+}
+
 /// The first loaded module that `wanted(description)` is true for, or nothing.
 template <class Wanted>
 std::optional<loaded_module> find_module(Wanted wanted) {
@@ -100,7 +111,7 @@ std::optional<loaded_module> find_module(Wanted wanted) {
         Wanted* wanted;
         std::optional<loaded_module> found;
     } s{&wanted, {}};
-    ::dl_iterate_phdr(
+    visit_modules(
         [](dl_phdr_info* info, std::size_t, void* p) {
             auto& out = *static_cast<state*>(p);
             loaded_module m = describe_module(*info);
@@ -113,15 +124,34 @@ std::optional<loaded_module> find_module(Wanted wanted) {
 }
 
 /// The executable that runs.
-inline const loaded_module& main_module() {
-    static const auto* const main = new loaded_module(*find_module([](const loaded_module&) { return true; }));
-    return *main; // the first one that the loader names
+JOBLOT_ONE_PER_PROCESS inline const loaded_module& main_module() {
+    static constinit made_once<const loaded_module> main; // the first one that the loader names
+    return main.get([] { return *find_module([](const loaded_module&) { return true; }); });
 }
 
-/// The module that was looked up last on this thread: look-ups come in rows.
-inline std::optional<loaded_module>& recent_module() {
-    thread_local std::optional<loaded_module> recent;
-    return recent;
+/// How many libraries have been unloaded so far.
+inline unsigned long long unloaded_modules() noexcept {
+    unsigned long long count = 0;
+    visit_modules(
+        [](dl_phdr_info* info, std::size_t, void* to) {
+            *static_cast<unsigned long long*>(to) = info->dlpi_subs;
+            return 1; // each says the same
+        },
+        &count);
+    return count;
+}
+
+/// The module that was looked up last on this thread: look-ups come in rows. Nothing where it may have been unloaded,
+/// and another one may be in its place. (A library with joblot in it stays, see stay_loaded.hpp, and so do its
+/// runners.)
+JOBLOT_ONE_PER_PROCESS inline std::optional<loaded_module>& recent_module() {
+    struct known {
+        std::optional<loaded_module> module;
+        unsigned long long unloaded = 0;
+    };
+    thread_local known recent;
+    if (const auto now = unloaded_modules(); std::exchange(recent.unloaded, now) != now) recent.module.reset();
+    return recent.module;
 }
 
 /// Where `address` is. @throws serialization_error where it is in no module.
@@ -137,7 +167,7 @@ inline code_location locate(std::uintptr_t address) {
                                       "a function");
         m = &*recent;
     }
-    return {m->id, address - m->base};
+    return {.module = m->id, .offset = address - m->base};
 }
 
 /// The address that `where` has in this process. @throws serialization_error where the module is not loaded here.
@@ -201,8 +231,7 @@ public:
     }
 
 private:
-    // Visible, so that the executable and its libraries have one list between them.
-    [[gnu::visibility("default")]] static std::atomic<const runner_entry*>& list() noexcept {
+    JOBLOT_ONE_PER_PROCESS static std::atomic<const runner_entry*>& list() noexcept {
         static constinit std::atomic<const runner_entry*> first{nullptr};
         return first;
     }

@@ -126,8 +126,8 @@ using frame_buffer = basic_frame_buffer<>;
 template <class = void>
 class basic_frame_reader {
 public:
-    static constexpr std::uint64_t most_blocks = 1U << 20;
     static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 46;
+    static constexpr std::uint64_t most_blocks = most_bytes / sizeof(block_place); // their table is read as it arrives
     static constexpr std::uint64_t most_images = 64;
     static constexpr std::size_t kept_memory = 32U << 20; // between frames: to take it anew costs more than the copy
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <joblot/broadcast.hpp>
+#include <joblot/system/visibility.hpp>
 #include <joblot/wire/archive.hpp>
 #include <joblot/wire/segment.hpp>
 
@@ -19,7 +20,7 @@
 namespace joblot::detail {
 
 /// A number for a broadcast value that no other one has, in this process or in its workers.
-inline std::uint64_t fresh_image_id() noexcept {
+JOBLOT_ONE_PER_PROCESS inline std::uint64_t fresh_image_id() noexcept {
     static constinit std::atomic<std::uint64_t> last{0};
     return static_cast<std::uint64_t>(::getpid()) << 32 | (last.fetch_add(1, std::memory_order_relaxed) + 1);
 }
@@ -50,7 +51,7 @@ public:
 private:
     using places = std::array<std::atomic<function>, 8>; // there are two engines; a library may have its own copy
 
-    [[gnu::visibility("default")]] static places& all() noexcept {
+    JOBLOT_ONE_PER_PROCESS static places& all() noexcept {
         static constinit places functions{};
         return functions;
     }
@@ -80,8 +81,9 @@ public:
 
 private:
     std::shared_ptr<segment> image_;
-    std::once_flag decoded_;
-    std::optional<const T> value_; // made by the first get()
+    std::once_flag decoded_, viewed_;
+    std::optional<const T> value_;                 // made by the first get()
+    typename broadcast_source<T>::view_type view_; // by the first view()
 };
 
 } // namespace joblot::detail

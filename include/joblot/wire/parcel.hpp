@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace joblot::detail {
@@ -43,17 +44,17 @@ static_assert(sizeof(part_header) % stream_alignment == 0);
 /// A message that is being written.
 struct outgoing {
     std::vector<std::byte> stream;
-    std::vector<bytes_view> blocks;                // of the values themselves, or of `owned`
-    std::deque<std::vector<std::byte>> owned;      // copies of what would not live until the message is sent
-    std::vector<std::shared_ptr<segment>> images;  // broadcast values that the message speaks of
-    std::vector<std::shared_ptr<const void>> kept; // what blocks refer to, where that is nobody else's
+    std::vector<bytes_view> blocks;                  // of the values themselves, or of `owned`
+    std::deque<std::vector<std::byte>> owned;        // copies of what would not live until the message is sent
+    std::vector<std::shared_ptr<segment>> images;    // broadcast values that the message speaks of
+    std::vector<std::shared_ptr<const void>> owners; // of what blocks refer to, where that is nobody else's
 
     void clear() noexcept {
         stream.clear();
         blocks.clear();
         owned.clear();
         images.clear();
-        kept.clear();
+        owners.clear();
     }
     [[nodiscard]] std::size_t block_bytes() const noexcept {
         std::size_t sum = 0;
@@ -65,14 +66,15 @@ struct outgoing {
         const auto* const first = static_cast<const std::byte*>(data);
         stream.insert(stream.end(), first, first + size);
     }
+    /// Only what has no padding: that would be whatever was in memory before.
     template <class T>
-        requires std::is_trivially_copyable_v<T>
+        requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void put(const T& value) {
         append(std::addressof(value), sizeof value);
     }
     /// Overwrites what was put at `position`.
     template <class T>
-        requires std::is_trivially_copyable_v<T>
+        requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void patch(std::size_t position, const T& value) noexcept {
         std::memcpy(stream.data() + position, std::addressof(value), sizeof value);
     }
@@ -103,6 +105,13 @@ struct outgoing {
         bytes_view block(static_cast<const std::byte*>(data), size);
         if (!lasting) block = owned.emplace_back(block.begin(), block.end());
         blocks.push_back(block);
+    }
+    /// The same for bytes that are nobody else's.
+    void put_block(std::vector<std::byte> bytes, std::size_t alignment) {
+        if (bytes.size() < out_of_band_from)
+            put_block(bytes.data(), bytes.size(), alignment, true);
+        else
+            blocks.emplace_back(owned.emplace_back(std::move(bytes)));
     }
 };
 

@@ -3,9 +3,13 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
+#include <joblot/requirements.hpp>
+
 #include <joblot/error.hpp>
-#include <joblot/table_mutex.hpp>
+#include <joblot/system/fork.hpp>
+#include <joblot/system/visibility.hpp>
 #include <joblot/wire/codec.hpp>
+#include <joblot/wire/entry.hpp>
 
 #include <any>
 #include <cstdint>
@@ -31,14 +35,49 @@ namespace joblot {
 
 namespace detail {
 
-/// How exceptions of one type are written and read. They are told apart by the type's own name.
+/// How exceptions of one type are written and read. They are told apart by their `key`.
 struct exception_codec {
     std::string name;
     bool (*is)(const std::type_info&);
     void (*write)(encoder&, std::exception_ptr);
-    std::exception_ptr (*read)(decoder&);
+    std::exception_ptr (*read)(decoder&);              ///< null where it cannot be made here
     bool (*fits)(const std::exception_ptr&) = nullptr; ///< whether this one can be made again; null: all can
+    std::exception_ptr (*nest)(const std::exception_ptr&, const std::exception_ptr&); ///< the first, around the second
+    std::string key{}; ///< the type's own name; in a nameless namespace with the place of its code, which is its alone
 };
+
+/// A name in a nameless namespace may be there in each source file, and in each library.
+inline std::string key_of(const exception_codec& codec) {
+    if (codec.name.find("_GLOBAL__N_") == codec.name.npos) return codec.name;
+    try {
+        const code_location where = locate(reinterpret_cast<std::uintptr_t>(codec.is));
+        return codec.name + '@' + std::string(reinterpret_cast<const char*>(where.module.data()), where.module.size()) +
+               std::to_string(where.offset);
+    } catch (const serialization_error&) { // code that was made at run time
+        return codec.name;
+    }
+}
+
+/// What `std::throw_with_nested` makes of an `E` while `inner` is handled.
+template <class E>
+std::exception_ptr nested_around(const std::exception_ptr& outer, const std::exception_ptr& inner) {
+    try {
+        std::rethrow_exception(outer);
+    } catch (const E& thrown) {
+        E copy = thrown; // not const: what is thrown would be an exception of "const E"
+        try {
+            try {
+                std::rethrow_exception(inner);
+            } catch (...) {
+                std::throw_with_nested(copy);
+            }
+        } catch (...) {
+            return std::current_exception();
+        }
+    } catch (...) { // not one that its codec should have made
+        return std::current_exception();
+    }
+}
 
 template <class E>
 inline constexpr bool exception_from_text =
@@ -47,7 +86,8 @@ inline constexpr bool exception_from_text =
 /// @tparam Make What reads the text that `what()` gave and makes the exception of it.
 template <class E>
 exception_codec codec_by_text() {
-    return {typeid(E).name(), [](const std::type_info& type) { return type == typeid(E); },
+    return {typeid(E).name(),
+            [](const std::type_info& type) { return type == typeid(E); },
             [](encoder& to, std::exception_ptr e) {
                 try {
                     std::rethrow_exception(e);
@@ -60,13 +100,16 @@ exception_codec codec_by_text() {
                     return std::make_exception_ptr(E(decode<std::string>(from)));
                 else
                     return static_cast<void>(decode<std::string>(from)), std::make_exception_ptr(E());
-            }};
+            },
+            nullptr,
+            nested_around<E>};
 }
 
 /// Facts are the values that an exception is made of again: `take` gets them from it, `make` makes it.
 template <class E, class Facts, Facts (*Take)(const E&), E (*Make)(Facts)>
 exception_codec codec_by_facts() {
-    return {typeid(E).name(), [](const std::type_info& type) { return type == typeid(E); },
+    return {typeid(E).name(),
+            [](const std::type_info& type) { return type == typeid(E); },
             [](encoder& to, std::exception_ptr e) {
                 try {
                     std::rethrow_exception(e);
@@ -74,7 +117,9 @@ exception_codec codec_by_facts() {
                     encode(to, Take(thrown));
                 }
             },
-            [](decoder& from) { return std::make_exception_ptr(Make(decode<Facts>(from))); }};
+            [](decoder& from) { return std::make_exception_ptr(Make(decode<Facts>(from))); },
+            nullptr,
+            nested_around<E>};
 }
 
 template <class E>
@@ -92,10 +137,14 @@ using remote_facts = std::tuple<std::string, std::string, std::string>;
 inline remote_facts facts_of_remote(const remote_error& e) { return {e.type_name(), e.text(), e.worker()}; }
 inline remote_error make_remote(remote_facts f) { return {std::get<0>(f), std::get<1>(f), std::get<2>(f)}; }
 
-using timeout_facts = std::tuple<std::uint64_t, std::string, std::int64_t>;
-inline timeout_facts facts_of_timeout(const timeout_error& e) { return {e.index(), e.label(), e.limit().count()}; }
+using timeout_facts = std::tuple<bool, std::uint64_t, std::string, std::int64_t>;
+inline timeout_facts facts_of_timeout(const timeout_error& e) {
+    return {e.of_call(), e.of_call() ? e.completed() : e.index(), e.label(), e.limit().count()};
+}
 inline timeout_error make_timeout(timeout_facts f) {
-    return {{static_cast<std::size_t>(std::get<0>(f)), std::get<1>(f)}, std::chrono::nanoseconds(std::get<2>(f))};
+    const auto number = static_cast<std::size_t>(std::get<1>(f));
+    const std::chrono::nanoseconds limit(std::get<3>(f));
+    return std::get<0>(f) ? timeout_error(limit, number) : timeout_error({number, std::get<2>(f)}, limit);
 }
 
 using crash_facts = std::tuple<std::uint64_t, std::string, std::optional<int>, std::optional<int>, std::string>;
@@ -119,16 +168,12 @@ inline serialization_error make_serialization(serialization_facts f) {
 }
 
 using system_facts = std::tuple<std::string, int, std::string>;
-inline const std::error_category* known_category(const std::string& name) {
-    for (const std::error_category* const c :
-         {&std::system_category(), &std::generic_category(), &std::iostream_category()}) {
-        if (name == c->name()) return c;
-    }
-    return nullptr;
-}
+struct unknown_category {};
+/// @throws unknown_category: in the other process there is one of that name.
 inline std::error_code make_code(const std::string& category, int value) {
-    const std::error_category* const c = known_category(category);
-    return {value, c ? *c : std::generic_category()};
+    const std::error_category* const c = category_table::instance().find(category);
+    if (!c) throw unknown_category{};
+    return {value, *c};
 }
 /// Codes of other libraries' categories would mean something else here.
 template <class E>
@@ -136,7 +181,7 @@ bool has_known_category(const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
     } catch (const E& e) {
-        return known_category(e.code().category().name()) != nullptr;
+        return category_table::instance().has(e.code().category());
     }
 }
 
@@ -165,22 +210,39 @@ template <class E, class Facts, Facts (*Take)(const E&), E (*Make)(Facts)>
 exception_codec codec_by_code() {
     exception_codec codec = codec_by_facts<E, Facts, Take, Make>();
     codec.fits = has_known_category<E>;
+    codec.read = [](decoder& from) -> std::exception_ptr {
+        auto facts = decode<Facts>(from);
+        try {
+            return std::make_exception_ptr(Make(std::move(facts)));
+        } catch (const unknown_category&) {
+            return nullptr;
+        }
+    };
     return codec;
+}
+
+/// `mangled` in the form that people write.
+inline std::string readable_type(const char* mangled) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
+                                                      std::free);
+    return text ? text.get() : mangled;
 }
 
 /// The process's table of exception types. Entries are added, never removed. Thread-safe.
 template <class = void>
-class basic_exception_table {
+class JOBLOT_ONE_TYPE basic_exception_table {
 public:
-    static basic_exception_table& instance() {
-        static auto* const table = new basic_exception_table; // never destroyed: used by static destructors
-        return *table;
+    JOBLOT_ONE_PER_PROCESS static basic_exception_table& instance() {
+        static constinit made_once<basic_exception_table> table;
+        return table.get([] { return basic_exception_table(); });
     }
 
     void add(exception_codec codec) {
+        codec.key = key_of(codec);
         const std::lock_guard lock(table_mutex());
         for (exception_codec& known : codecs_) {
-            if (known.name == codec.name) {
+            if (known.key == codec.key) {
                 known = std::move(codec);
                 return;
             }
@@ -190,8 +252,22 @@ public:
     std::optional<exception_codec> find(const std::type_info& type) {
         return find_if([&](const exception_codec& c) { return c.is(type); });
     }
-    std::optional<exception_codec> find(const std::string& name) {
-        return find_if([&](const exception_codec& c) { return c.name == name; });
+    /// @param type  The name as people write it. More than one type may have it.
+    /// @param error One of that type.
+    std::optional<exception_codec> find_readable(const std::string& type, const std::exception_ptr& error) {
+        std::vector<exception_codec> found;
+        {
+            const std::lock_guard lock(table_mutex());
+            for (const exception_codec& c : codecs_) {
+                if (readable_type(c.name.c_str()) == type) found.push_back(c);
+            }
+        }
+        if (found.empty()) return std::nullopt;
+        while (found.size() != 1 && !can_write(found.back(), error)) found.pop_back();
+        return found.back();
+    }
+    std::optional<exception_codec> find(const std::string& key) {
+        return find_if([&](const exception_codec& c) { return c.key == key; });
     }
 
 private:
@@ -225,7 +301,20 @@ private:
               codec_by_facts<timeout_error, timeout_facts, facts_of_timeout, make_timeout>(),
               codec_by_facts<worker_crashed, crash_facts, facts_of_crash, make_crash>(),
               codec_by_facts<cancelled, std::uint64_t, facts_of_cancelled, make_cancelled>(),
-              codec_by_facts<serialization_error, serialization_facts, facts_of_serialization, make_serialization>()} {}
+              codec_by_facts<serialization_error, serialization_facts, facts_of_serialization, make_serialization>()} {
+        for (exception_codec& c : codecs_) c.key = c.name;
+    }
+
+    static bool can_write(const exception_codec& codec, const std::exception_ptr& error) {
+        outgoing nowhere;
+        encoder to(nowhere);
+        try {
+            to.passing([&] { codec.write(to, error); });
+            return true;
+        } catch (...) { // it is another type
+            return false;
+        }
+    }
 
     template <class Wanted>
     std::optional<exception_codec> find_if(Wanted wanted) {
@@ -240,14 +329,6 @@ private:
 };
 using exception_table = basic_exception_table<>;
 
-/// `mangled` in the form that people write.
-inline std::string readable_type(const char* mangled) {
-    int status = 0;
-    const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
-                                                      std::free);
-    return text ? text.get() : mangled;
-}
-
 /// Type and text of the exception that is being handled.
 inline std::pair<std::string, std::string> describe_current_exception() {
     const std::type_info* const type = abi::__cxa_current_exception_type();
@@ -261,36 +342,81 @@ inline std::pair<std::string, std::string> describe_current_exception() {
     }
 }
 
-/// Writes an exception: its type's name, and either what it is made of, or what can be said of it.
+/// Exceptions inside of exceptions that are sent; those further in are left out.
+inline constexpr int most_exceptions_inside = 32;
+
+/// What `std::throw_with_nested` makes of an exception has a type of the library's own: the name of the one that was
+/// given to it, or `type` itself.
+inline std::string without_nesting(std::string type) {
+    const auto begin = type.find('<');
+    if (begin == type.npos) return type;
+    const std::string_view mixed(type.data(), begin);
+    if (!mixed.starts_with("std::") || !(mixed.ends_with("_Nested_exception") || mixed.ends_with("__nested")))
+        return type;
+    return type.substr(begin + 1, type.rfind('>') - begin - 1);
+}
+
+/// The exception that the one being handled was thrown around, or null.
+inline std::exception_ptr nested_in_current() {
+    try {
+        throw;
+    } catch (const std::nested_exception& e) {
+        return e.nested_ptr();
+    } catch (...) {
+        return nullptr;
+    }
+}
+
+/// Writes an exception: its type's name, and either what it is made of, or what can be said of it; and those in it.
 template <class = void>
-void encode_exception(encoder& to, const std::exception_ptr& error) {
+void encode_exception(encoder& to, const std::exception_ptr& error, int depth = 0) {
     try {
         std::rethrow_exception(error);
     } catch (...) {
+        auto description = describe_current_exception();
+        description.first = without_nesting(std::move(description.first));
         const std::type_info* const type = abi::__cxa_current_exception_type();
         std::optional<exception_codec> codec;
         if (type) codec = exception_table::instance().find(*type);
+        if (type && !codec) codec = exception_table::instance().find_readable(description.first, error);
         if (codec && codec->fits && !codec->fits(error)) codec.reset();
-        const auto description = describe_current_exception();
+        const std::exception_ptr inner = depth < most_exceptions_inside ? nested_in_current() : nullptr;
         to.passing([&] { // texts are made here, and gone before the message is sent
-            encode(to, codec ? codec->name : std::string());
+            encode(to, codec ? codec->key : std::string());
             encode(to, description.first);
             encode(to, description.second);
-            if (codec) codec->write(to, error);
+            encode(to, inner != nullptr);
         });
+        if (inner) encode_exception(to, inner, depth + 1);
+        if (codec) to.passing([&] { codec->write(to, error); });
     }
 }
 
 /// Reads an exception. @param worker Where it was thrown, for those that cannot be rebuilt.
 template <class = void>
-std::exception_ptr decode_exception(decoder& from, const std::string& worker) {
+std::exception_ptr decode_exception(decoder& from, const std::string& worker, int depth = 0) {
     const auto key = decode<std::string>(from);
     const auto name = decode<std::string>(from);
     const auto text = decode<std::string>(from);
-    if (!key.empty()) {
-        if (const auto codec = exception_table::instance().find(key)) return codec->read(from);
+    const bool nested = decode<bool>(from);
+    if (nested && depth == most_exceptions_inside)
+        throw serialization_error("joblot: an exception in too many others", "an exception");
+    const std::exception_ptr inner = nested ? decode_exception(from, worker, depth + 1) : nullptr;
+    std::optional<exception_codec> codec;
+    if (!key.empty()) codec = exception_table::instance().find(key);
+    const auto make = [&] {
+        std::exception_ptr made = codec ? codec->read(from) : nullptr;
+        if (!made) codec.reset();
+        return made ? made : std::make_exception_ptr(remote_error(name, text, worker));
+    };
+    if (!inner) return make();
+    std::exception_ptr outer;
+    try {
+        std::rethrow_exception(inner);
+    } catch (...) {
+        outer = make(); // here, as a type that is a std::nested_exception itself takes what is being handled
     }
-    return std::make_exception_ptr(remote_error(name, text, worker));
+    return codec ? codec->nest(outer, inner) : nested_around<remote_error>(outer, inner);
 }
 
 } // namespace detail

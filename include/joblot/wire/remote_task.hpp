@@ -46,7 +46,7 @@ template <class F>
 struct parameters<F> : call_operator<decltype(&F::operator())> {};
 
 template <class F>
-struct parameters<kept_call<F>> : parameters<F> {};
+struct parameters<persisting_call<F>> : parameters<F> {};
 
 /// The decayed type of parameter I, or void.
 template <class F, std::size_t I>
@@ -189,6 +189,8 @@ using remote_form_t = typename remote_form<std::remove_cvref_t<Task>>::type;
 
 template <class Task>
 [[noreturn]] void refuse_to_send();
+template <class Task>
+[[noreturn]] void refuse_result();
 
 /// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
 template <class Task>
@@ -203,25 +205,25 @@ public:
             refuse_to_send<Task>();
     }
     static void check_results_travel() {
-        if constexpr (!result_travels<task_result_t<Task>>) refuse_to_send<Task>();
+        if constexpr (!result_travels<task_result_t<Task>>) refuse_result<Task>();
     }
     static task_result_t<Task> decode_result([[maybe_unused]] decoder& from) {
         if constexpr (result_travels<task_result_t<Task>>)
             return form::read_result(from);
         else
-            refuse_to_send<Task>();
+            refuse_result<Task>();
     }
 
 protected:
-    /// Writes a task that is kept elsewhere, or one that was made for this and must live until it has been sent.
+    /// Writes a task that somebody else owns, or one that was made for this and must live until it has been sent.
     template <class T>
     static void encode_one([[maybe_unused]] encoder& to, T&& t) {
         if constexpr (!form::possible) {
             refuse_to_send<Task>();
         } else if constexpr (!std::is_lvalue_reference_v<T> && form::may_have_blocks) {
-            const auto kept = std::make_shared<const Task>(std::forward<T>(t));
-            form::write(to, *kept);
-            to.message().kept.push_back(kept);
+            const auto owner = std::make_shared<const Task>(std::forward<T>(t));
+            form::write(to, *owner);
+            to.message().owners.push_back(owner);
         } else {
             form::write(to, t);
         }
@@ -231,23 +233,61 @@ protected:
         if constexpr (result_travels<task_result_t<Task>>)
             form::write_result(to, then, call);
         else
-            refuse_to_send<Task>();
+            refuse_result<Task>();
     }
 };
 
-/// Names what keeps a task at home, and the ways out.
-template <class Task>
-std::string why_not_remotable() {
-    return "joblot: a task of type " + std::string(name_for_errors<Task>()) +
-           " cannot be sent to another process: its function, an argument or its result is, or may hold, a pointer, a "
-           "reference, or captured variables. Pass what a lambda captures as arguments, use a functor that has a name, "
-           "share a large value with joblot::broadcast, give a class cereal's `serialize`, or use "
-           "processes{.start_method = start_method::fork}";
-}
+template <class T>
+struct referred : std::type_identity<T> {};
+template <class T>
+struct referred<std::reference_wrapper<const T>> : std::type_identity<T> {};
 
 template <class Task>
+struct unremotable_part_of;
+
+/// What of a task's parts does not travel, and why.
+template <class Task, class Indices>
+struct unremotable_part;
+template <class F, class... Args, std::size_t... I>
+struct unremotable_part<task<F, Args...>, std::index_sequence<I...>> {
+    using form = remote_task<task<F, Args...>, std::index_sequence<I...>>;
+    using function = typename form::function;
+    using result = typename form::result;
+
+    static std::string text() {
+        if constexpr (!travels<function>) return what_does_not_travel<function>("its function");
+        std::string found;
+        [[maybe_unused]] const auto look = [&]<class Arg, std::size_t K>() {
+            if constexpr (!form::template arrival<K, Arg>::possible)
+                found = what_does_not_travel<typename referred<Arg>::type>("argument " + std::to_string(K + 1));
+            return !found.empty();
+        };
+        if ((look.template operator()<Args, I>() || ...)) return found;
+        if constexpr (!result_travels<result>)
+            return what_does_not_travel<result>("its result");
+        else
+            return "its function cannot be called with the values that its arguments become; let it take them as "
+                   "values, "
+                   "or by reference to const";
+    }
+};
+
+template <class F, class... Args>
+struct unremotable_part_of<task<F, Args...>> : unremotable_part<task<F, Args...>, std::index_sequence_for<Args...>> {};
+
+template <class Task>
+[[noreturn, gnu::cold]] void refuse_part(const std::string& part) {
+    throw serialization_error("joblot: a task cannot be sent to another process: " + part, name_for_errors<Task>());
+}
+/// Names the part of a task that keeps it at home, the reason, and the way out.
+template <class Task>
 [[noreturn, gnu::cold]] void refuse_to_send() {
-    throw serialization_error(why_not_remotable<Task>(), name_for_errors<Task>());
+    refuse_part<Task>(unremotable_part_of<std::remove_cvref_t<Task>>::text());
+}
+/// The same for a task that need not be sent, but whose result must be.
+template <class Task>
+[[noreturn, gnu::cold]] void refuse_result() {
+    refuse_part<Task>(what_does_not_travel<task_result_t<Task>>("its result"));
 }
 
 } // namespace detail

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <joblot/error.hpp>
-#include <joblot/wire/descriptor.hpp>
+#include <joblot/system/descriptor.hpp>
 #include <joblot/wire/parcel.hpp>
 
 #include <cerrno>
@@ -63,16 +63,34 @@ inline descriptor shared_memory(const char* name) noexcept {
     return file;
 }
 
+/// Whether a descriptor is one that `shared_memory` made.
+inline bool is_shared_memory(int file) noexcept {
+    const int seals = ::fcntl(file, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
 /// Gives a shared file at least `size` bytes that are really there: without that, memory that has run out would show
-/// as a SIGBUS when the bytes are touched. False where they cannot be had.
+/// as a SIGBUS when the bytes are touched. False, with `errno`, where they cannot be had.
 inline bool reserve_shared(int file, std::size_t size) noexcept {
     rlimit limit{};
-    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
-        return false; // to try would raise SIGXFSZ
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
+        errno = EFBIG; // to try would raise SIGXFSZ
+        return false;
+    }
     int result = 0;
     do result = ::posix_fallocate(file, 0, static_cast<off_t>(size));
     while (result == EINTR);
+    if (result != 0) errno = result; // posix_fallocate does not set it
     return result == 0;
+}
+
+/// Why there is no shared memory, and what can be done.
+inline std::string why_no_memory(int error) {
+    std::string text = std::strerror(error);
+    if (error == EFBIG) text += " (the limit of file sizes, `ulimit -f`, is reached; it holds for shared memory, too)";
+    if (error == ENOSPC || error == ENOMEM) text += " (the memory of the machine or of the container is used up)";
+    if (error == EMFILE || error == ENFILE) text += " (the limit of open files, `ulimit -n`, is reached)";
+    return text;
 }
 
 inline std::size_t file_size(int file) noexcept {
@@ -82,13 +100,13 @@ inline std::size_t file_size(int file) noexcept {
 
 class segment;
 
-/// What keeps data on a cluster, for messages that are made of it. Thread-safe.
-class cluster_data {
+/// Who owns data on a cluster, which messages are made of: it stays there as long as this lives. Thread-safe.
+class data_owner {
 public:
-    cluster_data() = default;
-    cluster_data(const cluster_data&) = delete;
-    cluster_data& operator=(const cluster_data&) = delete;
-    virtual ~cluster_data() = default;
+    data_owner() = default;
+    data_owner(const data_owner&) = delete;
+    data_owner& operator=(const data_owner&) = delete;
+    virtual ~data_owner() = default;
 
     /// The message, brought to this process. Blocks. @throws backend_error.
     [[nodiscard]] virtual std::shared_ptr<segment> fetch(const segment& place) const = 0;
@@ -97,11 +115,11 @@ public:
 /// A message in shared memory that many processes read: a broadcast value. Immutable once made.
 class segment {
 public:
-    /// A message that is made where it is read, of data that a cluster holds.
+    /// A message that is made where it is read, of data on a cluster.
     /// @param key   The data's, as the engine of that cluster writes it.
-    /// @param owner Keeps the data there as long as this lives.
+    /// @param owner The data's.
     /// @param is_message Whether the data are a message already, which nobody else can read.
-    segment(std::uint64_t id, std::string key, std::shared_ptr<const cluster_data> owner, bool is_message = false)
+    segment(std::uint64_t id, std::string key, std::shared_ptr<const data_owner> owner, bool is_message = false)
         : id_(id), key_(std::move(key)), owner_(std::move(owner)), is_message_(is_message) {}
 
     /// Copies a message into shared memory. @throws backend_error where there is no room for it.
@@ -117,10 +135,9 @@ public:
         }
         if (!file_ || !reserve_shared(file_.get(), end))
             throw backend_error("joblot: there is no shared memory for a broadcast value of " + std::to_string(end) +
-                                " bytes: " + std::strerror(errno));
+                                " bytes: " + why_no_memory(errno));
         const mapping all(file_.get(), end, true);
-        if (!all)
-            throw backend_error("joblot: a broadcast value cannot be mapped: " + std::string(std::strerror(errno)));
+        if (!all) throw backend_error("joblot: a broadcast value cannot be mapped: " + why_no_memory(errno));
         std::memcpy(all.data(), &head, sizeof head);
         if (!places.empty()) std::memcpy(all.data() + sizeof head, places.data(), places.size() * sizeof(place));
         if (!message.stream.empty())
@@ -157,9 +174,9 @@ public:
 
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
     [[nodiscard]] int file() const noexcept { return file_.get(); }
-    /// Of data that a cluster holds; "" for all others.
+    /// Of data on a cluster; "" for all others.
     [[nodiscard]] const std::string& key() const noexcept { return key_; }
-    [[nodiscard]] const std::shared_ptr<const cluster_data>& owner() const noexcept { return owner_; }
+    [[nodiscard]] const std::shared_ptr<const data_owner>& owner() const noexcept { return owner_; }
     [[nodiscard]] bool is_message() const noexcept { return is_message_; }
     /// Where it is mapped: what to read. Only for a segment that was taken over.
     [[nodiscard]] incoming message() const noexcept { return {stream_, blocks_}; }
@@ -196,7 +213,7 @@ private:
 
     const std::uint64_t id_;
     const std::string key_;
-    const std::shared_ptr<const cluster_data> owner_;
+    const std::shared_ptr<const data_owner> owner_;
     const bool is_message_ = false;
     descriptor file_;
     mapping map_;

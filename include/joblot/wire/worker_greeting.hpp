@@ -2,6 +2,7 @@
 // What a worker process is told when it starts, and what it answers.
 #pragma once
 
+#include <joblot/system/visibility.hpp>
 #include <joblot/wire/entry.hpp>
 
 #include <cstdint>
@@ -28,7 +29,7 @@ struct worker_hello {
 inline constexpr int deepest_level = 2;
 
 /// How deep this process is: 0 in the program that the user started.
-inline int& process_level() noexcept {
+JOBLOT_ONE_PER_PROCESS inline int& process_level() noexcept {
     static constinit int level = 0; // written before the worker runs anything
     return level;
 }

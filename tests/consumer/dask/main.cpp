@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Includes the cluster's header and asks for a cluster where there is none: the error is the right one.
 #include <joblot/dask.hpp>
+#include <joblot/dask/engine.hpp>
 #include <joblot/joblot.hpp>
 
 #include <cstdio>

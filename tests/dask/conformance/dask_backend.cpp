@@ -2,6 +2,7 @@
 // Makes the conformance tests, whose objects this is linked with, run on a Dask cluster and on nothing else.
 
 #include "../cluster.hpp"
+#include "../hang_report.hpp"
 
 #include "../../support/backends.hpp"
 
@@ -16,7 +17,7 @@
 
 namespace {
 
-joblot::dask::backend on_cluster() { return {.scheduler_host = support::shared_cluster().address()}; }
+joblot::dask::backend on_cluster() { return support::on_cluster(); }
 
 std::vector<support::backend_case> dask_alone() {
     return {{.name = "Dask",
@@ -28,11 +29,13 @@ std::vector<support::backend_case> dask_alone() {
              .pooled = false,
              .closures = false,
              .costly = true,
+             .in_order = false, // the cluster's workers are as many as they are
              .most_tasks = 200}};
 }
 
 [[maybe_unused]] const bool chosen = [] {
     support::other_backends = dask_alone;
+    support::on_hang = support::report_clusters;
     return true;
 }();
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // A program whose functions Python calls: see functions.py.
 
+#include "../../support/engine.hpp"
+
 #include <joblot/dask.hpp>
 
 #include <array>

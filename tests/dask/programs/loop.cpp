@@ -6,6 +6,8 @@
 // --workers: waits for so many first, and wants its tasks on all of them. --until: the last call, of tasks called
 // `simulate`, goes on until there is such a file. --no-init: it forgets joblot::init, which cannot end well.
 
+#include "../../support/engine.hpp"
+
 #include <joblot/dask.hpp>
 
 #include <chrono>

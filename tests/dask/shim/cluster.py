@@ -52,7 +52,7 @@ class Tool:
         path = self.fresh()
         path.write_bytes(bytes(data))
         answer = types.SimpleNamespace(**json.loads(self.call("answer", path)))
-        answer.end = ["done", "died", "timed_out", "cancelled", "refused"][answer.end]
+        answer.end = ["done", "died", "timed_out", "cancelled", "refused", "missing"][answer.end]
         return answer
 
 
@@ -135,6 +135,9 @@ class Cluster:
 
         until(lambda: self.joined(known, process), "the worker")
         process.address = self.joined(known, process).pop()
+        if nanny == "--nanny":  # one whose first worker dies before it knows of it starts no other
+            ready = lambda dask_worker: dask_worker.process.status.name == "running"
+            until(lambda: all(self.client.run(ready, nanny=True, workers=[process.address]).values()), "the nanny")
         return process
 
     def joined(self, known, process):

@@ -7,8 +7,11 @@
 //         a batch of FUNCTION(i, TEXT) for i from FIRST on; options: timeout_ns, memory, init, digest, place:ADDRESS,
 //         env:NAME, image (a file that `image` wrote), one_by_one
 //     payload_tool answer FILE                      prints what is in an answer, as JSON
-#include <joblot/dask/batch_payload.hpp>
-#include <joblot/dask/program.hpp>
+
+#include "../../support/engine.hpp"
+
+#include <joblot/dask/program/program.hpp>
+#include <joblot/dask/protocol/batch_payload.hpp>
 #include <joblot/joblot.hpp>
 
 #include <csignal>
@@ -24,6 +27,8 @@
 #include <vector>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -81,6 +86,85 @@ std::string allocates(int, const std::string& bytes) {
     const std::vector<char> much(std::stoul(bytes), 'x');
     return std::to_string(much.size());
 }
+std::string unsynced(int i, const std::string& at) {
+    if (i == 0) std::ios::sync_with_stdio(false);
+    std::cout << "unsynced " << i << '\n';
+    if (std::to_string(i) == at) std::raise(SIGSEGV);
+    return "";
+}
+
+/// Goes on in two processes, the copy before or after the worker.
+std::string forks(int i, const std::string&) {
+    if (::fork() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(i % 3));
+    return std::to_string(i);
+}
+void make_noise() {
+    const char noise[256] = {};
+    for (int number = 3; number != 64; ++number) ::send(number, noise, sizeof noise, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+/// A child of the task writes on the worker's own socket.
+std::string child_speaks(int i, const std::string&) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        make_noise();
+        ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    return std::to_string(i);
+}
+/// Speaks when the batch is over and nobody asks.
+std::string speaks_later(int, const std::string&) {
+    std::thread([] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        make_noise();
+    }).detach();
+    return "";
+}
+/// Dies, and leaves a child that has all its descriptors.
+std::string leaves_a_child(int, const std::string& started) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        for (;;) ::pause();
+    }
+    std::ofstream(started) << child << std::flush;
+    std::raise(SIGKILL);
+    return "";
+}
+
+/// Tells when the static objects of its process are destroyed.
+struct at_end {
+    std::string file;
+    ~at_end() {
+        if (file.empty()) return;
+        std::this_thread::sleep_for(std::chrono::milliseconds(50)); // long after the socket was closed
+        std::ofstream(file) << "destroyed" << std::flush;
+    }
+} object;
+std::string destroyed(int, const std::string& file) {
+    object.file = file;
+    return std::to_string(::getpid());
+}
+std::string loses_its_socket(int, const std::string& file) {
+    object.file = file;
+    ::shutdown(worker_socket, SHUT_RDWR);
+    return "";
+}
+/// A copy has spoken before the last result is sent, and the process ends by itself.
+std::string child_speaks_then_exits(int i, const std::string& at) {
+    child_speaks(i, at);
+    if (std::to_string(i) == at) ::_exit(25);
+    return "fine";
+}
+
+std::string hangs_as_nobody(int i, const std::string& started) {
+    std::ofstream file(started);
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return "not root";
+    file << ::getpid() << std::flush;
+    file.close();
+    for (;;) ::pause();
+    return std::to_string(i);
+}
+
 numbers large(int i, const std::string& size) { return numbers(std::stoul(size), i); }
 std::string nested(int i, const std::string&) {
     using namespace joblot;
@@ -186,10 +270,27 @@ int batch(const std::vector<std::string>& words) {
         return 0;
     }
     using function = std::string (*)(int, const std::string&);
-    const std::map<std::string, function> all{
-        {"square", square},         {"who", who},       {"getenv", getenv_of},    {"fails_at", fails_at},
-        {"crashes_at", crashes_at}, {"hangs", hangs},   {"sleeps", sleeps},       {"prints", prints},
-        {"memory", memory},         {"nested", nested}, {"allocates", allocates}, {"exits_at", exits_at}};
+    const std::map<std::string, function> all{{"square", square},
+                                              {"who", who},
+                                              {"loses_its_socket", loses_its_socket},
+                                              {"child_speaks_then_exits", child_speaks_then_exits},
+                                              {"getenv", getenv_of},
+                                              {"fails_at", fails_at},
+                                              {"crashes_at", crashes_at},
+                                              {"hangs", hangs},
+                                              {"sleeps", sleeps},
+                                              {"prints", prints},
+                                              {"memory", memory},
+                                              {"nested", nested},
+                                              {"allocates", allocates},
+                                              {"exits_at", exits_at},
+                                              {"unsynced", unsynced},
+                                              {"forks", forks},
+                                              {"child_speaks", child_speaks},
+                                              {"speaks_later", speaks_later},
+                                              {"leaves_a_child", leaves_a_child},
+                                              {"destroyed", destroyed},
+                                              {"hangs_as_nobody", hangs_as_nobody}};
     write_batch(all.at(name), first, count, path, o, text);
     return 0;
 }

@@ -119,6 +119,21 @@ def test_output_reaches_the_workers_log(c):
     until(lambda: all(line in c.main.log.read_text().splitlines() for line in wanted), "the lines")
 
 
+def test_a_line_before_a_crash_reaches_the_workers_log(c):
+    answer = c.on_main(c.tool.batch("unsynced", 0, 3, "2", "one_by_one=1"))
+    assert (answer.end, answer.signal) == ("died", signal.SIGSEGV)
+    lines = ["unsynced %d" % i for i in range(3)]
+    until(lambda: lines[2] in c.main.log.read_text().splitlines(), "the lines")
+    text = c.main.log.read_text().splitlines()
+    assert [text.count(line) for line in lines] == [1, 1, 1]
+
+
+def test_a_copy_of_a_child_is_not_heard(c):
+    answer = c.on_main(c.tool.batch("forks", 0, 9, "", "one_by_one=1"))
+    assert answer.results == {str(i): str(i) for i in range(9)}, answer
+    assert c.on_main(c.tool.batch("square", 3, 2)).results == {"0": "9", "1": "16"}
+
+
 def test_images(c):
     def open_files():
         return c.client.run(broadcasts_open, workers=[c.main.address])[c.main.address]
@@ -195,7 +210,7 @@ def test_another_digest_is_refused(c):
     plugin = pickle.dumps(c.shim.Program("joblot-" + digest[:16], digest, b"#!/bin/sh\ntouch /tmp/pwned\n"))
     register(c, "impostor", plugin)
     answer = c.on_main(c.tool.batch("square", 0, 1, "", "digest=" + digest))
-    assert answer.end == "refused" and "has another digest" in answer.why
+    assert answer.end == "missing" and "has another digest" in answer.why
     assert c.main.address in answer.why and answer.text == answer.why
 
 
@@ -227,6 +242,33 @@ def test_nothing_outlives_a_killed_worker(c):
     appeared = (set(os.listdir("/dev/shm")) | set(os.listdir("/tmp"))) - before
     others = ("joblot-test", "joblot-dask-")  # folders of tests that run beside this one
     assert not any("joblot" in name and not name.startswith(others) for name in appeared), appeared
+
+
+def test_a_killed_worker_takes_children_of_another_user_along(c):
+    """The system forgets whom to signal at the parent's end where a process changes its user."""
+    if os.getuid() != 0:
+        return
+    nanny = c.worker(nanny="--nanny")
+    address = nanny.address
+    started = c.tool.fresh()
+    future = c.submit(c.tool.batch("hangs_as_nobody", 0, 1, started), workers=[address])
+    pid = started_by(started)
+    worker = c.client.run(os.getpid, workers=[address])[address]
+    assert pid in children(worker)
+    future.cancel()
+    os.kill(nanny.pid, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    nanny.wait()
+    until(lambda: not is_alive(pid), "the end of the child")
+
+
+def test_static_objects_are_destroyed_when_a_worker_ends(c):
+    worker = c.worker()
+    file = c.tool.fresh()
+    assert c.run(c.tool.batch("destroyed", 0, 1, file), workers=[worker.address]).end == "done"
+    worker.terminate()
+    worker.wait()
+    assert file.read_text() == "destroyed"
 
 
 def test_nothing_outlives_a_worker_that_is_told_to_end(c):

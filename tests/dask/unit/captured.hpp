@@ -2,7 +2,7 @@
 // Messages of real schedulers, recorded by captured/capture.py.
 #pragma once
 
-#include <joblot/dask/message.hpp>
+#include <joblot/dask/protocol/message.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

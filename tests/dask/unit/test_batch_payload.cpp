@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Payloads as the module on workers reads them, and answers, good and hostile.
-#include <joblot/dask/batch_payload.hpp>
+#include <joblot/dask/protocol/batch_payload.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -161,8 +161,8 @@ TEST_CASE("an answer is read") {
 }
 
 TEST_CASE("each way to end has its name") {
-    const char* const names[] = {"done", "died", "timed_out", "cancelled", "refused"};
-    for (int i = 0; i != 5; ++i)
+    const char* const names[] = {"done", "died", "timed_out", "cancelled", "refused", "missing"};
+    for (int i = 0; i != 6; ++i)
         CHECK(batch_answer(answer_of({{"end", names[i]}}, {})).report().end == static_cast<batch_end>(i));
 }
 

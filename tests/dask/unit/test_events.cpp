@@ -3,7 +3,7 @@
 
 #include "captured.hpp"
 
-#include <joblot/dask/events.hpp>
+#include <joblot/dask/protocol/events.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

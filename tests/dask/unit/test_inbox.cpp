@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The queue between a session's thread and a call's.
-#include <joblot/dask/inbox.hpp>
+#include <joblot/dask/session/inbox.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -34,20 +34,20 @@ TEST_CASE("what has come is taken in its order, once", "[dask][inbox]") {
     CHECK(first.ends[0].key == "a");
     CHECK(first.ends[1].key == "b");
     CHECK_FALSE(first.workers_changed);
-    CHECK_FALSE(first.rung);
+    CHECK_FALSE(first.woken);
     CHECK(box.wait(0s).empty());
 }
 
-TEST_CASE("a ring and a change of workers are no ends", "[dask][inbox]") {
+TEST_CASE("being woken and a change of workers are no ends", "[dask][inbox]") {
     inbox box;
-    box.ring();
-    const inbox::content rung = box.wait(1h);
-    CHECK(rung.rung);
-    CHECK(rung.ends.empty());
+    box.wake();
+    const inbox::content woken = box.wait(1h);
+    CHECK(woken.woken);
+    CHECK(woken.ends.empty());
     box.workers_changed();
     const inbox::content changed = box.wait(1h);
     CHECK(changed.workers_changed);
-    CHECK_FALSE(changed.rung);
+    CHECK_FALSE(changed.woken);
     CHECK_FALSE(changed.empty());
 }
 
@@ -57,7 +57,7 @@ TEST_CASE("who waits is woken by whatever comes from another thread", "[dask][in
     std::jthread sender([&] {
         for (int i = 0; i != many; ++i) {
             box.task_ended(end_of(std::to_string(i)));
-            if (i % 10 == 0) box.ring();
+            if (i % 10 == 0) box.wake();
         }
     });
     int next = 0;

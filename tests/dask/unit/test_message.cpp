@@ -3,7 +3,7 @@
 
 #include "captured.hpp"
 
-#include <joblot/dask/message.hpp>
+#include <joblot/dask/protocol/message.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -195,6 +195,24 @@ TEST_CASE("streams that are none of Dask's are refused before memory is taken fo
     message_reader reader;
     CHECK(reader.feed(stream_of({24, 2, 1, std::uint64_t{1} << 45}, "\x01")) == 33); // its bytes may still come
     CHECK(reader.space().size() <= message_reader::taken_at_once);
+    constexpr std::uint64_t many = std::uint64_t{1} << 40;
+    message_reader other;
+    CHECK(other.feed(stream_of({8 * many + 8, many})) == 16); // so may these
+    CHECK(other.space().size() <= message_reader::taken_at_once);
+}
+
+TEST_CASE("a message has as many frames as there are", "[dask][message]") {
+    constexpr std::uint64_t count = (1U << 20) + 3;
+    std::vector<std::uint64_t> numbers(count + 2, 1); // each has one byte
+    numbers[0] = 8 * count + 8 + count;
+    numbers[1] = count;
+    const bytes_view head = std::as_bytes(std::span(numbers));
+    std::vector<std::byte> all(head.begin(), head.end());
+    all.resize(all.size() + count, std::byte{0x07});
+    message m = captured::read(all, 100001);
+    CHECK(m.head == 7);
+    CHECK(m.frames.size() == count);
+    CHECK(m.frames.back() == std::vector{std::byte{0x07}});
 }
 
 TEST_CASE("the first number may count only some frames", "[dask][message]") {
@@ -217,6 +235,12 @@ TEST_CASE("objects that are not in their message are refused", "[dask][message]"
     CHECK(with_header(good).value({{"__Serialized__", 1}}).frames.size() == 1);
     CHECK(with_header({{"num-sub-frames", 1}, {"compression", false}}).value({{"__Serialized__", 1}}).frames.size() ==
           1);
+    for (const json& odd : {json::object(), json(1), json(nullptr)}) {
+        const json header{{"num-sub-frames", 1}, {"serializer", odd}, {"type", odd}};
+        const auto object = with_header(header).value({{"__Serialized__", 1}});
+        CHECK_FALSE(object.is_pickle());
+        CHECK(object.type().empty());
+    }
     for (const json& at : {json(0), json(-1), json(3), json("1"), json(nullptr), json(~std::uint64_t{0})})
         refused(with_header(good), {{"__Serialized__", at}});
     refused(with_header(good), 1);

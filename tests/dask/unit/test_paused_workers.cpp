@@ -2,7 +2,7 @@
 // Which paused workers do nothing any more, by what the scheduler says of them again and again.
 #include "captured.hpp"
 
-#include <joblot/dask/paused_workers.hpp>
+#include <joblot/dask/call/paused_workers.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

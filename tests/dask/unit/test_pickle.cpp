@@ -3,8 +3,8 @@
 
 #include "captured.hpp"
 
-#include <joblot/dask/pickle_reader.hpp>
-#include <joblot/dask/pickle_writer.hpp>
+#include <joblot/dask/protocol/pickle_reader.hpp>
+#include <joblot/dask/protocol/pickle_writer.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Numbers of a cluster's threads, as workers come and go.
-#include <joblot/dask/placement.hpp>
+#include <joblot/dask/call/placement.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

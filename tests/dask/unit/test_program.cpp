@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Digests, and the program as workers get it. That Python can read the plugins, tests/dask/shim shows.
-#include <joblot/dask/program.hpp>
+#include <joblot/dask/program/program.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -3,8 +3,8 @@
 
 #include "captured.hpp"
 
-#include <joblot/dask/pickle_reader.hpp>
-#include <joblot/dask/requests.hpp>
+#include <joblot/dask/protocol/pickle_reader.hpp>
+#include <joblot/dask/protocol/requests.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

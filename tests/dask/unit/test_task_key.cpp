@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Keys that group in the dashboard under the function's name.
-#include <joblot/dask/task_key.hpp>
+#include <joblot/dask/protocol/task_key.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

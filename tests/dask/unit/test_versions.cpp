@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a scheduler understands, by the version of distributed that it runs.
 
-#include <joblot/dask/versions.hpp>
+#include <joblot/dask/protocol/versions.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // How many batches a call keeps on a cluster, as its workers come and go.
-#include <joblot/dask/workforce.hpp>
+#include <joblot/dask/call/workforce.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -5,12 +5,15 @@
 
 #include <joblot/joblot.hpp>
 
+#include "own_failure.hpp"
+
 #include <ranges>
 
 namespace library {
 
 int triple(int i) { return 3 * i; }
 int doubler::of(int i) const { return 2 * i; }
+const char* catches(bool nested) { return catches_own_failure(nested); }
 
 std::vector<int> squares(int n) {
     return joblot::Parallel({.n_jobs = 2, .backend = "processes"})(

@@ -9,6 +9,9 @@ namespace library {
 /// For callers to make tasks of.
 int triple(int i);
 
+/// Makes a call whose task throws an exception of the library's own. What it is that arrives: its own, or another's.
+const char* catches(bool nested);
+
 struct doubler {
     [[nodiscard]] int of(int i) const;
 };

@@ -2,7 +2,9 @@
 // Code of the executable and of a library runs in worker processes: built as a position-independent executable with a
 // shared library, at a fixed address, and statically.
 
+#include "../../support/engine.hpp"
 #include "library.hpp"
+#include "own_failure.hpp"
 
 #include <joblot/joblot.hpp>
 
@@ -11,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ranges>
+#include <string>
 #include <vector>
 
 namespace {
@@ -53,5 +56,9 @@ int main(int argc, char** argv) {
     require(Parallel({.n_jobs = 2, .backend = "processes"})(views::iota(0, 3) | views::transform(member)) ==
                 std::vector{0, 2, 4},
             "a pointer to a member function of the library");
+    for (const bool nested : {false, true}) {
+        require(catches_own_failure(nested) == std::string("its own"), "an exception in a nameless namespace");
+        require(library::catches(nested) == std::string("its own"), "one of the same name in the library");
+    }
     std::puts("all of it ran in worker processes");
 }

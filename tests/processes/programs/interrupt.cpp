@@ -7,6 +7,10 @@
 #include <atomic>
 #include <csignal>
 #include <stop_token>
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
 
 namespace {
 
@@ -72,6 +76,22 @@ void check(const char* role, int expected_end) {
     program::require_gone(workers, role);
 }
 
+/// A child that was just forked is sent no signal until it is a worker: a handler of the program's would run there
+/// where no lock is free.
+void signals_wait_for_the_worker(const joblot::backend_choice& forked) {
+    static sigset_t in_fork;
+    program::require(::pthread_atfork(nullptr, nullptr, [] { ::pthread_sigmask(SIG_SETMASK, nullptr, &in_fork); }) == 0,
+                     "pthread_atfork");
+    const auto blocked = [](int) {
+        sigset_t in_task;
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &in_task);
+        return std::pair(::sigismember(&in_fork, SIGTERM), ::sigismember(&in_task, SIGTERM));
+    };
+    const auto seen = Parallel({.n_jobs = 1, .backend = forked}).map(blocked, std::views::iota(0, 1));
+    program::require(seen[0].first == 1, "a handler may run in a child that was just forked");
+    program::require(seen[0].second == 0, "a worker lets signals in");
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -89,4 +109,5 @@ int main(int argc, char** argv) {
     check("default, forked", 128 + SIGINT);
     check("handled, forked", 42);
     check("idle", 42);
+    signals_wait_for_the_worker(forked);
 }

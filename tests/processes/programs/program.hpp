@@ -3,6 +3,9 @@
 // workers, and returns 0 when that is right. A role is the first argument; without one, the program is the watcher.
 #pragma once
 
+#include "../../support/engine.hpp"
+#include "../../support/waiting.hpp"
+
 #include <joblot/joblot.hpp>
 
 #include <fcntl.h>
@@ -32,14 +35,7 @@ inline void watchdog() {
     ::alarm(100);
 }
 
-template <class Condition>
-bool eventually(Condition condition) {
-    for (int i = 0; i != 60'000; ++i) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return false;
-}
+using support::eventually;
 
 /// Whether a process runs no more. One whose new parent has not waited for it yet counts as gone.
 inline bool is_gone(pid_t pid) {
@@ -105,11 +101,11 @@ public:
     started& operator=(const started&) = delete;
 
     [[nodiscard]] pid_t pid() const { return pid_; }
-    /// The numbers that it tells, up to a 0 or its end.
-    std::vector<pid_t> numbers() {
+    /// The numbers that it tells, up to a 0 or its end, or as many as there are to be.
+    std::vector<pid_t> numbers(std::size_t most = static_cast<std::size_t>(-1)) {
         std::vector<pid_t> all;
         int number = 0;
-        while (std::fscanf(pipe_, "%d", &number) == 1 && number != 0) all.push_back(number);
+        while (all.size() != most && std::fscanf(pipe_, "%d", &number) == 1 && number != 0) all.push_back(number);
         return all;
     }
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSL-1.0
+// A thread's place in a call. Made by job.hpp, which is to be included.
+#pragma once
+
+#include <joblot/core/inner_threads.hpp>
+#include <joblot/core/scope.hpp>
+#include <joblot/dispatch/batching.hpp>
+#include <joblot/this_task.hpp>
+
+#include <atomic>
+#include <cstddef>
+
+namespace joblot {
+
+class job;
+
+/// One thread's seat in a call. While it lives, the thread's `this_task` and settings are those of the call's tasks.
+/// Lives on the worker's stack and is used by that thread alone.
+class worker {
+public:
+    /// @param id 0 to `job::n_jobs() - 1`, held by no other live worker of that job.
+    worker(job& j, int id);
+    ~worker();
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+
+    // What follows is for the dispatcher's own parts.
+
+    /// Notes that task `index` is next; false when it must not start any more.
+    [[nodiscard]] bool may_start(std::size_t index) noexcept {
+        context_.index = index;
+        return index < limit_.load(std::memory_order_relaxed); // relaxed: see job::halt
+    }
+    detail::task_context& context() noexcept { return context_; }
+    detail::batch_sizer& sizer() noexcept { return sizer_; }
+    /// Tells how many tasks ended well in the batch that runs.
+    void add_completed(std::size_t tasks) noexcept { completed_ += tasks; }
+
+private:
+    friend class job;
+
+    // A reader waits for every single result: only after many short tasks may one be held back by others of its batch.
+    static constexpr std::size_t cautious_trials = 32;
+
+    job& job_;
+    const std::atomic<std::size_t>& limit_; // the job's
+    detail::task_context context_;
+    detail::batch_sizer sizer_;
+    detail::task_context::clock::time_point lap_{}; // when the last batch ended
+    std::size_t completed_ = 0;
+    detail::task_context* outer_task_;
+    const detail::scope* outer_scope_;
+    detail::inner_threads_limit inner_threads_;
+};
+
+} // namespace joblot
