@@ -51,7 +51,18 @@ set(joblot_pc_includedir "\${prefix}")
 cmake_path(APPEND joblot_pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
 configure_file("${CMAKE_CURRENT_LIST_DIR}/joblot.pc.in" "${PROJECT_BINARY_DIR}/joblot.pc" @ONLY)
 configure_file("${CMAKE_CURRENT_LIST_DIR}/joblot-dask.pc.in" "${PROJECT_BINARY_DIR}/joblot-dask.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/joblot.pc" "${PROJECT_BINARY_DIR}/joblot-dask.pc"
+# A folder of the system, so that nobody gets our warnings. /usr/include is one already, and the standard library does not
+# find its C headers where it is named as one again.
+install(CODE "
+    set(joblot_includes \"${CMAKE_INSTALL_INCLUDEDIR}\")
+    cmake_path(ABSOLUTE_PATH joblot_includes BASE_DIRECTORY \"\${CMAKE_INSTALL_PREFIX}\" NORMALIZE)
+    file(READ \"${PROJECT_BINARY_DIR}/joblot.pc\" joblot_pc)
+    if(joblot_includes STREQUAL \"/usr/include\")
+        string(REPLACE \"-isystem \" \"-I\" joblot_pc \"\${joblot_pc}\")
+    endif()
+    file(WRITE \"${PROJECT_BINARY_DIR}/installed/joblot.pc\" \"\${joblot_pc}\")
+")
+install(FILES "${PROJECT_BINARY_DIR}/installed/joblot.pc" "${PROJECT_BINARY_DIR}/joblot-dask.pc"
     DESTINATION "${joblot_pkgconfig_dir}")
 
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

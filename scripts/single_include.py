@@ -14,7 +14,7 @@ from generated import write_or_check
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OWN = re.compile(r"#include <(joblot/[^>]+)>$")
 OUTERMOST = "joblot/joblot.hpp"
-MACROS = ("joblot/macros_off.hpp", "joblot/macros_back.hpp")
+MACROS = ("joblot/core/macros_off.hpp", "joblot/core/macros_back.hpp")
 
 HEAD = """// SPDX-License-Identifier: BSL-1.0
 // Written by scripts/single_include.py from include/joblot/: change the headers there.

@@ -6,7 +6,7 @@
 // ---- joblot/joblot.hpp
 // All of joblot but the cluster: the front end, and the backends sequential, threads and processes.
 
-// ---- joblot/requirements.hpp
+// ---- joblot/core/requirements.hpp
 // What joblot needs of the compilation. Every header that users name includes it before anything else.
 
 #if __cplusplus >= 202002L
@@ -35,7 +35,7 @@
 #endif
 // clang-format on
 
-// ---- joblot/macros_off.hpp
+// ---- joblot/core/macros_off.hpp
 // Puts macros of other headers aside that have names which joblot uses, too: `min`, `check`, curses' `timeout`.
 // macros_back.hpp brings them back; each header that users name has both around what it includes. Not included once.
 
@@ -892,7 +892,7 @@ public:
     virtual void encode(std::size_t index, encoder& to) = 0;
     /// Runs a task in a process that was forked off, and writes its result. Throws what the task throws.
     virtual void run_forked(std::size_t index, encoder& to, result_listener& then) = 0;
-    /// Reads and keeps a result. @throws serialization_error.
+    /// Reads and keeps a result. @throws serialization_error It is not one.
     virtual void decode(std::size_t index, decoder& from) = 0;
 };
 
@@ -6309,9 +6309,9 @@ private:
 
     /// Where the number of what is at an address stands, or is to stand: 0 there. Steps on from its hash.
     std::uint32_t& place_of(const void* address) {
-        const auto spread = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address)) * 0x9E3779B97F4A7C15U;
+        const std::uint64_t spread = reinterpret_cast<std::uintptr_t>(address) * 0x9E3779B97F4A7C15U;
         const std::size_t last = places_.size() - 1;
-        std::size_t at = static_cast<std::size_t>(spread >> 32U) & last;
+        std::size_t at = spread >> 32U & last;
         while (places_[at] != 0 && objects_[places_[at] - 1].object.get() != address) at = (at + 1) & last;
         return places_[at];
     }
@@ -6565,7 +6565,8 @@ public:
         return *this;
     }
 
-    /// For the `load` of a `travel`: the next value, which was written by `to(value)`. @throws serialization_error.
+    /// For the `load` of a `travel`: the next value, which was written by `to(value)`. @throws serialization_error It
+    /// is none of this type.
     template <class T>
     [[nodiscard]] T read() {
         return decode<T>(*this);
@@ -7113,7 +7114,7 @@ public:
     data_owner& operator=(const data_owner&) = delete;
     virtual ~data_owner() = default;
 
-    /// The message, brought to this process. Blocks. @throws backend_error.
+    /// The message, brought to this process. Blocks. @throws backend_error Nobody has it any more.
     [[nodiscard]] virtual std::shared_ptr<segment> fetch(const segment& place) const = 0;
 };
 
@@ -7162,12 +7163,12 @@ public:
         if (head.magic != magic || head.blocks > (size - sizeof head) / sizeof(place) || head.stream_at > size ||
             head.stream_at % block_alignment != 0 || head.stream_size > size - head.stream_at)
             broken();
-        stream_ = {map_.data() + head.stream_at, static_cast<std::size_t>(head.stream_size)};
+        stream_ = {map_.data() + head.stream_at, head.stream_size};
         for (std::size_t i = 0; i != head.blocks; ++i) {
             place p{};
             std::memcpy(&p, map_.data() + sizeof head + i * sizeof p, sizeof p);
             if (p.offset > size || p.size > size - p.offset || p.offset % block_alignment != 0) broken();
-            blocks_.push_back({map_.data() + p.offset, static_cast<std::size_t>(p.size)});
+            blocks_.push_back({map_.data() + p.offset, p.size});
         }
     }
 
@@ -7680,7 +7681,7 @@ void encode_elements(encoder& to, const T& value) {
         n = static_cast<std::size_t>(std::ranges::size(value));
     else
         n = static_cast<std::size_t>(std::ranges::distance(value));
-    to.message().put(static_cast<std::uint64_t>(n));
+    to.message().put<std::uint64_t>(n);
     for (auto&& element : value) {
         const auto write = [&] { encode<std::remove_cvref_t<decltype(element)>>(to, element); };
         if constexpr (std::is_reference_v<std::ranges::range_reference_t<const T>>)
@@ -7693,7 +7694,7 @@ void encode_elements(encoder& to, const T& value) {
 template <class T>
 void encode_block(encoder& to, const T& value) {
     const auto n = static_cast<std::size_t>(std::ranges::size(value));
-    to.message().put(static_cast<std::uint64_t>(n));
+    to.message().put<std::uint64_t>(n);
     const typename T::value_type* const first = n ? std::to_address(std::ranges::begin(value)) : nullptr;
     to.plain_elements(first, n);
 }
@@ -8090,7 +8091,7 @@ template <class E>
 inline constexpr bool exception_from_text =
     std::is_base_of_v<std::exception, E> && std::is_constructible_v<E, const std::string&>;
 
-/// @tparam Make What reads the text that `what()` gave and makes the exception of it.
+/// An exception that is made of the text that its `what()` gave.
 template <class E>
 exception_codec codec_by_text() {
     return {typeid(E).name(),
@@ -8149,7 +8150,7 @@ inline timeout_facts facts_of_timeout(const timeout_error& e) {
     return {e.of_call(), e.of_call() ? e.completed() : e.index(), e.label(), e.limit().count()};
 }
 inline timeout_error make_timeout(timeout_facts f) {
-    const auto number = static_cast<std::size_t>(std::get<1>(f));
+    const std::size_t number = std::get<1>(f);
     const std::chrono::nanoseconds limit(std::get<3>(f));
     return std::get<0>(f) ? timeout_error(limit, number) : timeout_error({number, std::get<2>(f)}, limit);
 }
@@ -8159,19 +8160,18 @@ inline crash_facts facts_of_crash(const worker_crashed& e) {
     return {e.index(), e.label(), e.signal(), e.exit_status(), e.stderr_tail()};
 }
 inline worker_crashed make_crash(crash_facts f) {
-    return {
-        {static_cast<std::size_t>(std::get<0>(f)), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
+    return {{std::get<0>(f), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
 }
 
 inline std::uint64_t facts_of_cancelled(const cancelled& e) { return e.completed(); }
-inline cancelled make_cancelled(std::uint64_t n) { return cancelled(static_cast<std::size_t>(n)); }
+inline cancelled make_cancelled(std::uint64_t n) { return cancelled(n); }
 
 using serialization_facts = std::tuple<std::string, std::string, std::uint64_t>;
 inline serialization_facts facts_of_serialization(const serialization_error& e) {
     return {e.what(), e.type_name(), e.offset()};
 }
 inline serialization_error make_serialization(serialization_facts f) {
-    return {std::get<0>(f), std::get<1>(f), static_cast<std::size_t>(std::get<2>(f))};
+    return {std::get<0>(f), std::get<1>(f), std::get<2>(f)};
 }
 
 using system_facts = std::tuple<std::string, int, std::string>;
@@ -8573,7 +8573,7 @@ public:
         const claimed_batch::range sent = c.sent();
         if (current == task_board::nothing || current < c.index(sent.begin) || current >= c.index(sent.end))
             return std::nullopt;
-        const std::size_t k = static_cast<std::size_t>(current) - c.of().first();
+        const std::size_t k = current - c.of().first();
         return c.is_done(k) ? std::nullopt : std::optional(k);
     }
 
@@ -8931,7 +8931,7 @@ public:
             if (p.offset != block_place::in_frame && p.offset + p.size >= p.offset)
                 end = std::max(end, p.offset + p.size);
         }
-        return static_cast<std::size_t>(end);
+        return end;
     }
 
     /// Begins with the next frame.
@@ -8964,9 +8964,9 @@ private:
             have_ = 0;
             wanted_ = table_size();
         } else if (stage_ == stage::table) {
-            places_.resize(static_cast<std::size_t>(head_.block_count));
+            places_.resize(head_.block_count);
             if (!places_.empty()) std::memcpy(places_.data(), body_.data(), places_.size() * sizeof(block_place));
-            std::uint64_t content = round_up(static_cast<std::size_t>(head_.stream_size), block_alignment);
+            std::uint64_t content = round_up(head_.stream_size, block_alignment);
             for (const block_place& p : places_) {
                 if (p.size > most_bytes) broken("it is too large");
                 if (p.offset == block_place::in_frame)
@@ -8974,7 +8974,7 @@ private:
                 if (content > most_bytes) broken("it is too large");
             }
             stage_ = stage::content;
-            wanted_ = table_size() + static_cast<std::size_t>(content);
+            wanted_ = table_size() + content;
         } else {
             stage_ = stage::done;
         }
@@ -9152,7 +9152,7 @@ public:
     [[nodiscard]] arena_writer& shared_out() noexcept { return writer_; }
 
     /// Sends a message. While the socket takes no more, `meanwhile()` is called, which waits for it (and may do
-    /// something else besides). @throws disconnected.
+    /// something else besides). @throws disconnected The other side is gone.
     /// @param images Files that go with it.
     template <class Meanwhile>
     void send(frame_kind kind, const outgoing& message, std::uint64_t number, std::span<const int> images,
@@ -9532,7 +9532,7 @@ public:
     /// Says on the board that task `index` runs now. False when it must not start any more.
     bool start(std::uint64_t index, std::int64_t timeout) {
         context_.stop.reset();
-        context_.index = static_cast<std::size_t>(index);
+        context_.index = index;
         if (timeout > 0) {
             const auto now = task_context::clock::now();
             context_.deadline = deadline_after(now, std::chrono::nanoseconds(timeout));
@@ -9603,7 +9603,7 @@ public:
     }
     /// That the task whose result was begun is late. The owner, which knows its label, adds that.
     [[nodiscard]] std::exception_ptr late_error() const {
-        const auto index = static_cast<std::size_t>(request_.first + head_.begin + head_.count);
+        const std::size_t index = request_.first + head_.begin + head_.count;
         return std::make_exception_ptr(
             timeout_error({index, std::string()}, std::chrono::nanoseconds(request_.timeout)));
     }
@@ -9927,7 +9927,8 @@ bool greet(channel& link, void (*init)()) {
 template <class = void>
 class basic_worker_loop {
 public:
-    /// @param outbox, inbox Shared memory for what it sends and receives; without, all of it goes through the socket.
+    /// `outbox` and `inbox` are shared memory for what it sends and receives; without, all of it goes through the
+    /// socket.
     basic_worker_loop(descriptor socket, descriptor board, descriptor outbox, descriptor inbox)
         : link_(std::move(socket), std::move(outbox), std::move(inbox)), board_file_(std::move(board)),
           board_memory_(board_file_.get(), sizeof(task_board), true),
@@ -10304,8 +10305,8 @@ public:
         if (until) {
             const auto ns = std::max(std::chrono::nanoseconds::zero(),
                                      std::chrono::nanoseconds(*until - std::chrono::steady_clock::now()));
-            left.tv_sec = static_cast<time_t>(ns.count() / 1'000'000'000);
-            left.tv_nsec = static_cast<long>(ns.count() % 1'000'000'000);
+            left.tv_sec = ns.count() / 1'000'000'000;
+            left.tv_nsec = ns.count() % 1'000'000'000;
         }
         ::ppoll(watched.data(), watched.size(), until ? &left : nullptr, nullptr);
         hung_up_ = (watched[0].revents & (POLLHUP | POLLERR)) != 0;
@@ -10485,7 +10486,7 @@ JOBLOT_ONE_PER_PROCESS void enter_forked_worker(worker_ends& ends, const worker_
     limit_memory(config.memory_limit);
 }
 
-/// Forks a process that runs `body(board, sink)` and ends. @throws backend_error.
+/// Forks a process that runs `body(board, sink)` and ends. @throws backend_error It cannot be started.
 template <class Body>
 std::unique_ptr<worker_process> fork_worker_process(const worker_config& config, Body body) {
     worker_ends ends;
@@ -10639,7 +10640,7 @@ void check_not_started_by_loader() {
                         std::string(name) + "), not the program: start the program itself, not by way of the loader");
 }
 
-/// Starts a worker. It is not known yet whether it will come up. @throws backend_error.
+/// Starts a worker. It is not known yet whether it will come up. @throws backend_error It cannot be started.
 /// @param siblings How many workers share the machine's CPUs.
 template <class = void>
 std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {
@@ -10722,7 +10723,7 @@ public:
         pool->events_.close();
     }
 
-    /// A worker for the calling thread: an idle one, or a new one. @throws backend_error.
+    /// A worker for the calling thread: an idle one, or a new one. @throws backend_error None can be started.
     /// @param siblings How many workers the call will have.
     std::unique_ptr<worker_process> lease(const worker_config& config, int siblings) {
         std::unique_lock lock(mutex_);
@@ -12208,8 +12209,7 @@ inline block_view read_block_head(incoming& from, const std::string& name, const
     result.fortran = head.fortran != 0;
     if (head.dimensions > from.remaining() / sizeof(std::uint64_t))
         refuse_block(name, wanted, "its shape makes no sense");
-    for (std::uint32_t i = 0; i != head.dimensions; ++i)
-        result.shape.push_back(static_cast<std::size_t>(from.get<std::uint64_t>("a block")));
+    for (std::uint32_t i = 0; i != head.dimensions; ++i) result.shape.push_back(from.get<std::uint64_t>("a block"));
     return result;
 }
 
@@ -12343,7 +12343,7 @@ auto block_elements(const block_view& block, const std::string& name) {
 }
 
 /// A number. Python's own ones have the widest types: they are taken where they have a value of `T`.
-/// @throws serialization_error.
+/// @throws serialization_error It is none, or has no value of `T`.
 template <numeric T>
 T block_number(const block_view& block, const std::string& name) {
     const auto refuse = [&](const std::string& why) { refuse_block(name, block_description<T>(), why); };
@@ -13525,7 +13525,7 @@ private:
 /// Lets all of them stop a job, for as long as this lives.
 class stop_link {
 public:
-    /// @throws backend_error.
+    /// @throws backend_error No thread can be had for the time limit.
     explicit stop_link(job& j)
         : by_user_(link(j.settings().given->stop, j)), by_outer_task_(link(j.settings().outer, j)),
           by_deadline_(has_deadline(j) ? std::make_unique<deadline_watch>(j) : nullptr) {}
@@ -15095,7 +15095,7 @@ inline constexpr const char* version = "0.1.0";
 
 } // namespace joblot
 
-// ---- joblot/macros_back.hpp
+// ---- joblot/core/macros_back.hpp
 // Brings back what macros_off.hpp has put aside. Not included once.
 
 #pragma pop_macro("F")

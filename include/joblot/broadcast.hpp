@@ -2,7 +2,7 @@
 // `broadcast(value)`: a handle to one value that many tasks read, wherever they run.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <cstddef>
 #include <memory>

@@ -4,7 +4,7 @@
 // neither.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/wire/cereal_names.hpp>
 

@@ -2,7 +2,7 @@
 // How many CPUs this process may use: affinity mask, cgroup quota, and an override.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/privileges.hpp>
 #include <joblot/system/visibility.hpp>

@@ -3,13 +3,13 @@
 // joblot/dask/engine.hpp, for the file that calls joblot::init; link the CMake target joblot::dask.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/backend/dask.hpp>
 #include <joblot/dask/client.hpp>
 #include <joblot/dask/exported.hpp>
 #include <joblot/joblot.hpp>
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

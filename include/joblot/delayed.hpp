@@ -2,7 +2,7 @@
 // `delayed(f)(args...)`: a call that is made later, perhaps somewhere else.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <concepts>
 #include <functional>

@@ -3,9 +3,9 @@
 // their numbers travel as blocks of memory. Not part of joblot.hpp, as it needs Eigen.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/error.hpp>
 #include <joblot/travel.hpp>
@@ -238,4 +238,4 @@ struct travel<Eigen::DiagonalMatrix<S, D, MaxD>> {
 
 } // namespace joblot
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -2,9 +2,9 @@
 // What a call can throw of its own, and which task an exception came from.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/system/visibility.hpp>
 
@@ -264,4 +264,4 @@ template <class E>
 
 } // namespace joblot
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -2,7 +2,7 @@
 // Results as they come: the input ranges that `Parallel::generator` and `generator_unordered` return.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/outcome.hpp>
 

@@ -2,9 +2,9 @@
 // `joblot::init`: the line in `main` that worker processes need.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/core/one_form.hpp>
 
@@ -39,4 +39,4 @@ void init(int argc, char** argv) {
 
 } // namespace joblot
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -2,9 +2,9 @@
 // All of joblot but the cluster: the front end, and the backends sequential, threads and processes.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/backend/processes.hpp>
@@ -27,4 +27,4 @@
 #include <joblot/version.hpp>
 #include <joblot/wire/remote_exception.hpp>
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -2,7 +2,7 @@
 // The options of a call, and the small types that make them readable: `{.n_jobs = 2, .timeout = 5s}`.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/core/typed_option.hpp>
 #include <joblot/progress/event.hpp>

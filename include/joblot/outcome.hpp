@@ -2,7 +2,7 @@
 // What became of one task: a value or the exception that it threw.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/error.hpp>
 

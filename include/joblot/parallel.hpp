@@ -2,7 +2,7 @@
 // `Parallel`: runs tasks on the active backend and gives their results, as a whole or as they come.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/call/run_call.hpp>
 #include <joblot/delayed.hpp>

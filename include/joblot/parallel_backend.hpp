@@ -2,7 +2,7 @@
 // The scoped guard that chooses the backend and defaults for the calls below it, and what is in force without one.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/processes.hpp>
 #include <joblot/backend/registry.hpp>

@@ -2,7 +2,7 @@
 // `persisted<T>`: the result of a task that stays where it was made. To have a task leave it so is to *persist* it.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/delayed.hpp>
 #include <joblot/error.hpp>

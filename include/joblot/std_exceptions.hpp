@@ -3,9 +3,9 @@
 // to catch them by type when a worker process throws one. Not part of joblot.hpp.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/system/visibility.hpp>
 #include <joblot/wire/remote_exception.hpp>
@@ -103,4 +103,4 @@ void register_std_exceptions() {
 
 } // namespace joblot
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -3,7 +3,7 @@
 // For POSIX systems.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/fork.hpp>
 #include <joblot/system/signals_blocked.hpp>
@@ -201,7 +201,7 @@ inline void guard_signals_at_fork() {
     });
 }
 
-/// @throws std::invalid_argument.
+/// @throws std::invalid_argument A program cannot be stopped by this signal.
 inline void check_stop_signal(int number) {
     constexpr std::array never{SIGKILL, SIGSTOP};
     constexpr std::array faults{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};

@@ -2,7 +2,7 @@
 // What a running task can ask about itself.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/core/task_stop.hpp>
 #include <joblot/system/visibility.hpp>

@@ -3,9 +3,9 @@
 // functions of their own, or never.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 namespace joblot {
 
@@ -44,4 +44,4 @@ struct travel;
 
 } // namespace joblot
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

@@ -2,7 +2,7 @@
 // The library's version, for the preprocessor and for programs. CMakeLists.txt reads it from here.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #define JOBLOT_VERSION_MAJOR 0
 #define JOBLOT_VERSION_MINOR 1

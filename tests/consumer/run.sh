@@ -42,8 +42,11 @@ make_repository() {
         commit --quiet --message "joblot"
 }
 
+# What it needs of the headers is quiet under a warning that they would give rise to, were they not a system's.
+quiet=(-Werror -Weffc++)
+
 build_and_run() {
-    cmake -S "$here/$kind" -B "$work/build" "$@"
+    cmake -S "$here/$kind" -B "$work/build" -DCMAKE_CXX_FLAGS="${quiet[*]}" "$@"
     cmake --build "$work/build"
     "$work/build/consumer"
 }
@@ -100,8 +103,12 @@ pkgconfig)
     export PKG_CONFIG_PATH=$work/prefix/share/pkgconfig
     version=$(pkg-config --modversion joblot)
     read -ra flags <<<"$(pkg-config --cflags --libs joblot)"
-    "$compiler" -std=c++20 "$here/main.cpp" "${flags[@]}" -DEXPECTED_VERSION="\"$version\"" -o "$work/consumer"
+    "$compiler" -std=c++20 "${quiet[@]}" "$here/main.cpp" "${flags[@]}" -DEXPECTED_VERSION="\"$version\"" -o "$work/consumer"
     "$work/consumer"
+    copy_sources "$work/source"
+    cmake -S "$work/source" -B "$work/package" -DJOBLOT_BUILD_{TESTS,EXAMPLES,BENCH}=OFF
+    DESTDIR=$work/stage cmake --install "$work/package" --prefix /usr
+    grep '^Cflags: -I' "$work/stage/usr/share/pkgconfig/joblot.pc" || fail "/usr/include is named as a system's folder again"
     ;;
 subdir)
     copy_sources "$work/joblot"

@@ -5,7 +5,7 @@
 
 A header includes only headers of its own floor or of floors below, without cycles, and no two concrete backends
 include each other. Expensive standard headers, streams, sockets, Asio and JSON stay where the rules below allow them.
-Headers that users include start with `requirements.hpp`.
+Headers that users include start with `core/requirements.hpp`.
 Every header starts with its licence, a comment that says what it is, and `#pragma once`. Exit status 1: violations.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 # The rooms of the house, from the ground up: (floor, room, its headers, relative to include/joblot). First match wins.
 # A header includes its own floor and those below; docs/rooms.svg is drawn from this (scripts/draw_rooms.py).
 ROOMS = [
-    (0, "words", r"(requirements|macros_off|macros_back|error|options|outcome|delayed|cpu_count|this_task|stop_on_signal|"
-                 r"version|broadcast|travel)\.hpp|progress/event\.hpp"),
+    (0, "words", r"(error|options|outcome|delayed|cpu_count|this_task|stop_on_signal|version|broadcast|travel)\.hpp|"
+                 r"progress/event\.hpp"),
     (0, "core", r"core/.+"),
     (0, "system", r"system/.+"),
     (1, "wire", r"wire/.+|persisted\.hpp"),
@@ -68,7 +68,7 @@ USER_FACING = re.compile(r"[^/]+\.hpp|backend/.+|progress/(bar|text|event)\.hpp|
                          r"dask/(client|dataset|options|engine|engine_access)\.hpp")
 
 # A pair around what others include: both are included many times.
-MACROS = re.compile(r"macros_(off|back)\.hpp")
+MACROS = re.compile(r"core/macros_(off|back)\.hpp")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
@@ -110,9 +110,8 @@ def check_opening(name, text):
 
 
 def check_requirements(name, text):
-    if USER_FACING.fullmatch(name) and name != "requirements.hpp" and not MACROS.fullmatch(name) \
-            and INCLUDE.findall(text)[:1] != [("<", "joblot/requirements.hpp")]:
-        yield f"{name}: must include <joblot/requirements.hpp> before anything else"
+    if USER_FACING.fullmatch(name) and INCLUDE.findall(text)[:1] != [("<", "joblot/core/requirements.hpp")]:
+        yield f"{name}: must include <joblot/core/requirements.hpp> before anything else"
 
 
 def check_edge(name, target, names):

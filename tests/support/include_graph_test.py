@@ -8,10 +8,10 @@ import unittest
 from pathlib import Path
 
 CHECK = Path(__file__).with_name("include_graph.py")
-OPENING = "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n\n#include <joblot/requirements.hpp>\n"
+OPENING = "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n\n#include <joblot/core/requirements.hpp>\n"
 
 GOOD = {
-    "requirements.hpp": "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n#include <version>\n",
+    "core/requirements.hpp": "// SPDX-License-Identifier: BSL-1.0\n// A header.\n#pragma once\n#include <version>\n",
     "error.hpp": OPENING + "#include <string>\n",
     "progress/event.hpp": OPENING,
     "dispatch/job.hpp": OPENING + "#include <joblot/error.hpp>\n#include <joblot/progress/event.hpp>\n",
@@ -50,7 +50,7 @@ class IncludeGraph(unittest.TestCase):
 
     def test_requirements_that_come_late(self):
         late = OPENING.replace("#include <joblot", "#include <string>\n#include <joblot")
-        self.assert_red("error.hpp: must include <joblot/requirements.hpp> before anything else", error=late)
+        self.assert_red("error.hpp: must include <joblot/core/requirements.hpp> before anything else", error=late)
 
     def test_upward_edge(self):
         self.assert_red("dispatch/job.hpp (floor 2) includes backend/backend.hpp (floor 3): an upward edge",

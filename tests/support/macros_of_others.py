@@ -4,7 +4,7 @@
     macros_of_others.py INCLUDE_DIR LIST.hpp
 
 LIST.hpp defines them, as such headers do. A name that is defined without parameters must not be there at all. One that
-is a macro with parameters harms only where an opening parenthesis follows. What `joblot/macros_off.hpp` puts aside does
+is a macro with parameters harms only where an opening parenthesis follows. What `joblot/core/macros_off.hpp` puts aside does
 no harm: it has to have all others in it, and to bring all back that it puts aside. Exit status 1: something is missing.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 DEFINE = re.compile(r"^#define (\w+)(\(?)", re.MULTILINE)
 PUT_ASIDE = re.compile(r'^#pragma push_macro\("(\w+)"\)\n#undef \1$', re.MULTILINE)
 BROUGHT_BACK = re.compile(r'^#pragma pop_macro\("(\w+)"\)$', re.MULTILINE)
-OFF, BACK = "joblot/macros_off.hpp", "joblot/macros_back.hpp"
+OFF, BACK = "joblot/core/macros_off.hpp", "joblot/core/macros_back.hpp"
 # What the preprocessor does not take for a name: comments, texts (raw ones, too), characters, directives' file names.
 NOT_CODE = re.compile(r'R"(\w*)\(.*?\)\1"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'(?!\d)'
                       r"|^#[ \t]*include[^\n]*", re.DOTALL | re.MULTILINE)

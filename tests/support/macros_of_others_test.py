@@ -17,8 +17,8 @@ class MacrosOfOthers(unittest.TestCase):
     def problems(self, text, off=OFF, back=BACK):
         with tempfile.TemporaryDirectory() as folder:
             headers = Path(folder) / "include" / "joblot"
-            headers.mkdir(parents=True)
-            for name, content in (("a.hpp", text), ("macros_off.hpp", off), ("macros_back.hpp", back)):
+            (headers / "core").mkdir(parents=True)
+            for name, content in (("a.hpp", text), ("core/macros_off.hpp", off), ("core/macros_back.hpp", back)):
                 (headers / name).write_text(content, encoding="utf-8")
             listing = Path(folder) / "list.hpp"
             listing.write_text(LIST, encoding="utf-8")

@@ -2,7 +2,7 @@
 // The contract of a backend: something that runs the batches of a job.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/dispatch/job.hpp>
 #include <joblot/system/visibility.hpp>

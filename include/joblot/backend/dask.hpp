@@ -2,7 +2,7 @@
 // The Dask backend: tasks run on the workers of a Dask cluster, on this machine or on others.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/backend/registry.hpp>

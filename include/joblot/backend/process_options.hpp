@@ -2,7 +2,7 @@
 // How the worker processes of a call are to be, and the way from here to what runs them.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/core/one_form.hpp>
 #include <joblot/dispatch/job.hpp>

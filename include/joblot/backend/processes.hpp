@@ -2,7 +2,7 @@
 // The processes backend: tasks run in worker processes of the program's own executable.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/backend/process_options.hpp>

@@ -2,7 +2,7 @@
 // Backends by name: for guards, options, and the environment.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/system/fork.hpp>

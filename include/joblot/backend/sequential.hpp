@@ -2,7 +2,7 @@
 // The sequential backend: every task runs on the calling thread, in order. For debugging and for comparison.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/system/fork.hpp>

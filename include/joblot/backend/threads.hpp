@@ -2,7 +2,7 @@
 // The threads backend: the calling thread and the process's one pool of helpers.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/cpu_count.hpp>

@@ -2,7 +2,7 @@
 // From options to a running call: resolves guard, defaults and backend, picks the job for the input, and drives it.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/dispatch/indexed_job.hpp>

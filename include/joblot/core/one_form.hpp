@@ -3,7 +3,7 @@
 // targets define). A program has one of them; the linker says so where files differ.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 namespace joblot::detail {
 

@@ -2,7 +2,7 @@
 // What is in force on a thread: the innermost guard's settings, and how deep in nested calls the thread is.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/options.hpp>
 #include <joblot/system/fork.hpp>

@@ -3,7 +3,7 @@
 // started by the first time limit that needs it.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/fork.hpp>
 #include <joblot/system/visibility.hpp>

@@ -3,7 +3,7 @@
 // the task's result is not wanted any more.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/core/stop_alarm.hpp>
 #include <joblot/system/visibility.hpp>

@@ -2,7 +2,7 @@
 // What an option says, in one line, where it is given something of a wrong type; and options that are a value and that.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <concepts>
 #include <limits>

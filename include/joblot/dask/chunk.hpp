@@ -67,7 +67,7 @@ public:
     [[nodiscard]] T* data() const { return span().data(); }
     operator std::span<T>() const { return span(); }
 
-    /// An element, by one index for each dimension. @throws std::out_of_range.
+    /// An element, by one index for each dimension. @throws std::out_of_range There is no such element.
     template <std::convertible_to<std::size_t>... Index>
     [[nodiscard]] T& operator()(Index... index) const {
         const std::array<std::size_t, sizeof...(Index)> at{static_cast<std::size_t>(index)...};

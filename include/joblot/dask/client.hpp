@@ -2,7 +2,7 @@
 // The client of a Dask cluster: one that runs somewhere, or one that it starts on this machine.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/dask/dataset.hpp>
 #include <joblot/dask/engine_access.hpp>

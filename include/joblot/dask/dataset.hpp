@@ -2,7 +2,7 @@
 // `dataset`: what Python has published on a cluster, as C++ reads it.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/dask/chunk.hpp>
 #include <joblot/dask/dtype.hpp>

@@ -4,9 +4,9 @@
 // JOBLOT_COMPILED the engine is in a library: then this costs nothing, and nobody has to include it.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
-#include <joblot/macros_off.hpp>
+#include <joblot/core/macros_off.hpp>
 
 #include <joblot/dask.hpp>
 
@@ -26,4 +26,4 @@ namespace joblot::dask::engine {
 
 #endif
 
-#include <joblot/macros_back.hpp>
+#include <joblot/core/macros_back.hpp>

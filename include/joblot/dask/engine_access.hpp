@@ -3,7 +3,7 @@
 // one that includes joblot/dask/engine.hpp; with JOBLOT_COMPILED it is in a library.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/backend/backend.hpp>
 #include <joblot/core/one_form.hpp>

@@ -2,7 +2,7 @@
 // How to reach a cluster, and what one on this machine is made of.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <chrono>
 #include <optional>

@@ -3,7 +3,7 @@
 // everybody who uses it. So such text is refused where it is given. Pure.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <cstddef>
 #include <stdexcept>

@@ -49,7 +49,7 @@ public:
     virtual void encode(std::size_t index, encoder& to) = 0;
     /// Runs a task in a process that was forked off, and writes its result. Throws what the task throws.
     virtual void run_forked(std::size_t index, encoder& to, result_listener& then) = 0;
-    /// Reads and keeps a result. @throws serialization_error.
+    /// Reads and keeps a result. @throws serialization_error It is not one.
     virtual void decode(std::size_t index, decoder& from) = 0;
 };
 

@@ -137,7 +137,7 @@ public:
         const claimed_batch::range sent = c.sent();
         if (current == task_board::nothing || current < c.index(sent.begin) || current >= c.index(sent.end))
             return std::nullopt;
-        const std::size_t k = static_cast<std::size_t>(current) - c.of().first();
+        const std::size_t k = current - c.of().first();
         return c.is_done(k) ? std::nullopt : std::optional(k);
     }
 

@@ -51,7 +51,7 @@ private:
 /// Lets all of them stop a job, for as long as this lives.
 class stop_link {
 public:
-    /// @throws backend_error.
+    /// @throws backend_error No thread can be had for the time limit.
     explicit stop_link(job& j)
         : by_user_(link(j.settings().given->stop, j)), by_outer_task_(link(j.settings().outer, j)),
           by_deadline_(has_deadline(j) ? std::make_unique<deadline_watch>(j) : nullptr) {}

@@ -2,7 +2,7 @@
 // The process's one pool of helper threads: callers open their job to it and go on working; idle helpers join.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/core/scope.hpp>
 #include <joblot/cpu_count.hpp>

@@ -61,7 +61,7 @@ public:
     [[nodiscard]] arena_writer& shared_out() noexcept { return writer_; }
 
     /// Sends a message. While the socket takes no more, `meanwhile()` is called, which waits for it (and may do
-    /// something else besides). @throws disconnected.
+    /// something else besides). @throws disconnected The other side is gone.
     /// @param images Files that go with it.
     template <class Meanwhile>
     void send(frame_kind kind, const outgoing& message, std::uint64_t number, std::span<const int> images,

@@ -41,7 +41,7 @@ JOBLOT_ONE_PER_PROCESS void enter_forked_worker(worker_ends& ends, const worker_
     limit_memory(config.memory_limit);
 }
 
-/// Forks a process that runs `body(board, sink)` and ends. @throws backend_error.
+/// Forks a process that runs `body(board, sink)` and ends. @throws backend_error It cannot be started.
 template <class Body>
 std::unique_ptr<worker_process> fork_worker_process(const worker_config& config, Body body) {
     worker_ends ends;

@@ -3,7 +3,7 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/descriptor.hpp>
 #include <joblot/system/fork.hpp>

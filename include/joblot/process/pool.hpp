@@ -54,7 +54,7 @@ public:
         pool->events_.close();
     }
 
-    /// A worker for the calling thread: an idle one, or a new one. @throws backend_error.
+    /// A worker for the calling thread: an idle one, or a new one. @throws backend_error None can be started.
     /// @param siblings How many workers the call will have.
     std::unique_ptr<worker_process> lease(const worker_config& config, int siblings) {
         std::unique_lock lock(mutex_);

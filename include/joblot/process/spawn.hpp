@@ -117,7 +117,7 @@ void check_not_started_by_loader() {
                         std::string(name) + "), not the program: start the program itself, not by way of the loader");
 }
 
-/// Starts a worker. It is not known yet whether it will come up. @throws backend_error.
+/// Starts a worker. It is not known yet whether it will come up. @throws backend_error It cannot be started.
 /// @param siblings How many workers share the machine's CPUs.
 template <class = void>
 std::unique_ptr<worker_process> spawn_worker(const worker_config& config, int siblings) {

@@ -190,7 +190,8 @@ bool greet(channel& link, void (*init)()) {
 template <class = void>
 class basic_worker_loop {
 public:
-    /// @param outbox, inbox Shared memory for what it sends and receives; without, all of it goes through the socket.
+    /// `outbox` and `inbox` are shared memory for what it sends and receives; without, all of it goes through the
+    /// socket.
     basic_worker_loop(descriptor socket, descriptor board, descriptor outbox, descriptor inbox)
         : link_(std::move(socket), std::move(outbox), std::move(inbox)), board_file_(std::move(board)),
           board_memory_(board_file_.get(), sizeof(task_board), true),

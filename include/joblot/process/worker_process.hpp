@@ -125,8 +125,8 @@ public:
         if (until) {
             const auto ns = std::max(std::chrono::nanoseconds::zero(),
                                      std::chrono::nanoseconds(*until - std::chrono::steady_clock::now()));
-            left.tv_sec = static_cast<time_t>(ns.count() / 1'000'000'000);
-            left.tv_nsec = static_cast<long>(ns.count() % 1'000'000'000);
+            left.tv_sec = ns.count() / 1'000'000'000;
+            left.tv_nsec = ns.count() % 1'000'000'000;
         }
         ::ppoll(watched.data(), watched.size(), until ? &left : nullptr, nullptr);
         hung_up_ = (watched[0].revents & (POLLHUP | POLLERR)) != 0;

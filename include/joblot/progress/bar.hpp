@@ -2,7 +2,7 @@
 // `progress_bar()`: a callback that keeps one line of a terminal up to date, and writes a line now and then elsewhere.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/progress/event.hpp>
 #include <joblot/progress/stderr_sink.hpp>

@@ -2,7 +2,7 @@
 // What a progress callback is told about its call: a snapshot of counts, times and state.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -2,7 +2,7 @@
 // joblib's verbose lines as pure functions of an event, and `progress_text`, which sends them to a stream.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/progress/event.hpp>
 

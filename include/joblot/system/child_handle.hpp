@@ -2,7 +2,7 @@
 // A child process, to be ended and waited for by what stays its own: not by its number, which may be another's soon.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/descriptor.hpp>
 

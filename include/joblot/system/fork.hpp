@@ -3,7 +3,7 @@
 // of its own.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/system/visibility.hpp>
 

@@ -3,7 +3,7 @@
 // says by way of arguments and the environment must not choose whose code runs.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <cstdlib>
 

@@ -2,7 +2,7 @@
 // Keeps signals from a thread for a while.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <csignal>
 

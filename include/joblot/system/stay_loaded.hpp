@@ -2,7 +2,7 @@
 // Keeps a shared library that has joblot in it loaded until the process ends, whatever `dlclose` is told.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #if defined(__ELF__) && defined(__PIC__) && !defined(__PIE__) // what shared libraries are compiled with
 #define JOBLOT_IN_A_LIBRARY 1

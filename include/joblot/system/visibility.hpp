@@ -2,7 +2,7 @@
 // Marks what a process has once, so that its executable and its libraries share it whatever they were compiled with.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <version> // for the macro that names the standard library
 

@@ -249,7 +249,8 @@ public:
         return *this;
     }
 
-    /// For the `load` of a `travel`: the next value, which was written by `to(value)`. @throws serialization_error.
+    /// For the `load` of a `travel`: the next value, which was written by `to(value)`. @throws serialization_error It
+    /// is none of this type.
     template <class T>
     [[nodiscard]] T read() {
         return decode<T>(*this);

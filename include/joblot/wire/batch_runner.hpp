@@ -69,7 +69,7 @@ public:
     /// Says on the board that task `index` runs now. False when it must not start any more.
     bool start(std::uint64_t index, std::int64_t timeout) {
         context_.stop.reset();
-        context_.index = static_cast<std::size_t>(index);
+        context_.index = index;
         if (timeout > 0) {
             const auto now = task_context::clock::now();
             context_.deadline = deadline_after(now, std::chrono::nanoseconds(timeout));
@@ -140,7 +140,7 @@ public:
     }
     /// That the task whose result was begun is late. The owner, which knows its label, adds that.
     [[nodiscard]] std::exception_ptr late_error() const {
-        const auto index = static_cast<std::size_t>(request_.first + head_.begin + head_.count);
+        const std::size_t index = request_.first + head_.begin + head_.count;
         return std::make_exception_ptr(
             timeout_error({index, std::string()}, std::chrono::nanoseconds(request_.timeout)));
     }

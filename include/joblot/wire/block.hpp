@@ -73,8 +73,7 @@ inline block_view read_block_head(incoming& from, const std::string& name, const
     result.fortran = head.fortran != 0;
     if (head.dimensions > from.remaining() / sizeof(std::uint64_t))
         refuse_block(name, wanted, "its shape makes no sense");
-    for (std::uint32_t i = 0; i != head.dimensions; ++i)
-        result.shape.push_back(static_cast<std::size_t>(from.get<std::uint64_t>("a block")));
+    for (std::uint32_t i = 0; i != head.dimensions; ++i) result.shape.push_back(from.get<std::uint64_t>("a block"));
     return result;
 }
 
@@ -208,7 +207,7 @@ auto block_elements(const block_view& block, const std::string& name) {
 }
 
 /// A number. Python's own ones have the widest types: they are taken where they have a value of `T`.
-/// @throws serialization_error.
+/// @throws serialization_error It is none, or has no value of `T`.
 template <numeric T>
 T block_number(const block_view& block, const std::string& name) {
     const auto refuse = [&](const std::string& why) { refuse_block(name, block_description<T>(), why); };

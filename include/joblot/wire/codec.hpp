@@ -78,7 +78,7 @@ void encode_elements(encoder& to, const T& value) {
         n = static_cast<std::size_t>(std::ranges::size(value));
     else
         n = static_cast<std::size_t>(std::ranges::distance(value));
-    to.message().put(static_cast<std::uint64_t>(n));
+    to.message().put<std::uint64_t>(n);
     for (auto&& element : value) {
         const auto write = [&] { encode<std::remove_cvref_t<decltype(element)>>(to, element); };
         if constexpr (std::is_reference_v<std::ranges::range_reference_t<const T>>)
@@ -91,7 +91,7 @@ void encode_elements(encoder& to, const T& value) {
 template <class T>
 void encode_block(encoder& to, const T& value) {
     const auto n = static_cast<std::size_t>(std::ranges::size(value));
-    to.message().put(static_cast<std::uint64_t>(n));
+    to.message().put<std::uint64_t>(n);
     const typename T::value_type* const first = n ? std::to_address(std::ranges::begin(value)) : nullptr;
     to.plain_elements(first, n);
 }

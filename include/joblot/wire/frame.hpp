@@ -193,7 +193,7 @@ public:
             if (p.offset != block_place::in_frame && p.offset + p.size >= p.offset)
                 end = std::max(end, p.offset + p.size);
         }
-        return static_cast<std::size_t>(end);
+        return end;
     }
 
     /// Begins with the next frame.
@@ -226,9 +226,9 @@ private:
             have_ = 0;
             wanted_ = table_size();
         } else if (stage_ == stage::table) {
-            places_.resize(static_cast<std::size_t>(head_.block_count));
+            places_.resize(head_.block_count);
             if (!places_.empty()) std::memcpy(places_.data(), body_.data(), places_.size() * sizeof(block_place));
-            std::uint64_t content = round_up(static_cast<std::size_t>(head_.stream_size), block_alignment);
+            std::uint64_t content = round_up(head_.stream_size, block_alignment);
             for (const block_place& p : places_) {
                 if (p.size > most_bytes) broken("it is too large");
                 if (p.offset == block_place::in_frame)
@@ -236,7 +236,7 @@ private:
                 if (content > most_bytes) broken("it is too large");
             }
             stage_ = stage::content;
-            wanted_ = table_size() + static_cast<std::size_t>(content);
+            wanted_ = table_size() + content;
         } else {
             stage_ = stage::done;
         }

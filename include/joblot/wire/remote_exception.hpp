@@ -3,7 +3,7 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
-#include <joblot/requirements.hpp>
+#include <joblot/core/requirements.hpp>
 
 #include <joblot/error.hpp>
 #include <joblot/system/fork.hpp>
@@ -83,7 +83,7 @@ template <class E>
 inline constexpr bool exception_from_text =
     std::is_base_of_v<std::exception, E> && std::is_constructible_v<E, const std::string&>;
 
-/// @tparam Make What reads the text that `what()` gave and makes the exception of it.
+/// An exception that is made of the text that its `what()` gave.
 template <class E>
 exception_codec codec_by_text() {
     return {typeid(E).name(),
@@ -142,7 +142,7 @@ inline timeout_facts facts_of_timeout(const timeout_error& e) {
     return {e.of_call(), e.of_call() ? e.completed() : e.index(), e.label(), e.limit().count()};
 }
 inline timeout_error make_timeout(timeout_facts f) {
-    const auto number = static_cast<std::size_t>(std::get<1>(f));
+    const std::size_t number = std::get<1>(f);
     const std::chrono::nanoseconds limit(std::get<3>(f));
     return std::get<0>(f) ? timeout_error(limit, number) : timeout_error({number, std::get<2>(f)}, limit);
 }
@@ -152,19 +152,18 @@ inline crash_facts facts_of_crash(const worker_crashed& e) {
     return {e.index(), e.label(), e.signal(), e.exit_status(), e.stderr_tail()};
 }
 inline worker_crashed make_crash(crash_facts f) {
-    return {
-        {static_cast<std::size_t>(std::get<0>(f)), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
+    return {{std::get<0>(f), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
 }
 
 inline std::uint64_t facts_of_cancelled(const cancelled& e) { return e.completed(); }
-inline cancelled make_cancelled(std::uint64_t n) { return cancelled(static_cast<std::size_t>(n)); }
+inline cancelled make_cancelled(std::uint64_t n) { return cancelled(n); }
 
 using serialization_facts = std::tuple<std::string, std::string, std::uint64_t>;
 inline serialization_facts facts_of_serialization(const serialization_error& e) {
     return {e.what(), e.type_name(), e.offset()};
 }
 inline serialization_error make_serialization(serialization_facts f) {
-    return {std::get<0>(f), std::get<1>(f), static_cast<std::size_t>(std::get<2>(f))};
+    return {std::get<0>(f), std::get<1>(f), std::get<2>(f)};
 }
 
 using system_facts = std::tuple<std::string, int, std::string>;

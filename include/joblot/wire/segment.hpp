@@ -108,7 +108,7 @@ public:
     data_owner& operator=(const data_owner&) = delete;
     virtual ~data_owner() = default;
 
-    /// The message, brought to this process. Blocks. @throws backend_error.
+    /// The message, brought to this process. Blocks. @throws backend_error Nobody has it any more.
     [[nodiscard]] virtual std::shared_ptr<segment> fetch(const segment& place) const = 0;
 };
 
@@ -157,12 +157,12 @@ public:
         if (head.magic != magic || head.blocks > (size - sizeof head) / sizeof(place) || head.stream_at > size ||
             head.stream_at % block_alignment != 0 || head.stream_size > size - head.stream_at)
             broken();
-        stream_ = {map_.data() + head.stream_at, static_cast<std::size_t>(head.stream_size)};
+        stream_ = {map_.data() + head.stream_at, head.stream_size};
         for (std::size_t i = 0; i != head.blocks; ++i) {
             place p{};
             std::memcpy(&p, map_.data() + sizeof head + i * sizeof p, sizeof p);
             if (p.offset > size || p.size > size - p.offset || p.offset % block_alignment != 0) broken();
-            blocks_.push_back({map_.data() + p.offset, static_cast<std::size_t>(p.size)});
+            blocks_.push_back({map_.data() + p.offset, p.size});
         }
     }
 

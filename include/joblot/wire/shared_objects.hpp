@@ -36,9 +36,9 @@ private:
 
     /// Where the number of what is at an address stands, or is to stand: 0 there. Steps on from its hash.
     std::uint32_t& place_of(const void* address) {
-        const auto spread = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address)) * 0x9E3779B97F4A7C15U;
+        const std::uint64_t spread = reinterpret_cast<std::uintptr_t>(address) * 0x9E3779B97F4A7C15U;
         const std::size_t last = places_.size() - 1;
-        std::size_t at = static_cast<std::size_t>(spread >> 32U) & last;
+        std::size_t at = spread >> 32U & last;
         while (places_[at] != 0 && objects_[places_[at] - 1].object.get() != address) at = (at + 1) & last;
         return places_[at];
     }

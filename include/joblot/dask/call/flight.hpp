@@ -121,7 +121,8 @@ public:
         : job_(j), batches_(batches), cluster_(std::move(cluster)) {}
 
     /// Puts the broadcast values that the tasks need on the cluster, unless they are there: blocks for that.
-    /// @param message The tasks. @param places The id of the first thread of each worker. @throws backend_error.
+    /// @param message The tasks. @param places The id of the first thread of each worker. @throws backend_error The
+    /// cluster is gone.
     [[nodiscard]] flight_plan plan(flight& f, detail::outgoing message, std::map<std::string, int> places) const {
         flight_plan result;
         result.task.key = fresh_key(task_group(batches_.label(f.batch, f.batch.sent().begin)), cluster_->client_id());

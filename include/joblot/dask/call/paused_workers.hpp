@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -88,7 +89,7 @@ public:
                 p.since = known->second.since;
                 p.told = known->second.told;
                 // What was said first may be older than the pause.
-                if (known->second.last.heard != report.heard) p.told = now;
+                if (std::not_equal_to<>()(known->second.last.heard, report.heard)) p.told = now;
                 if (!p.since) p.since = p.told;
             }
             all.emplace(address, p);

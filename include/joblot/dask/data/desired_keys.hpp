@@ -61,7 +61,7 @@ public:
 
     /// Makes sure that the cluster has one of the keys, or is about to compute it; not that it is there already.
     /// Blocks.
-    /// @return False: it is gone for good. @throws backend_error.
+    /// @return False: it is gone for good. @throws backend_error The cluster is gone.
     [[nodiscard]] bool make_sure(const json& key) const {
         return lineage_ ? lineage_->make_sure() : !key_state(*cluster_, key).is_null();
     }

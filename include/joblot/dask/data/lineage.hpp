@@ -67,7 +67,7 @@ public:
 
     /// Asks whether the cluster has the result, or is about to compute it. Where it has forgotten it, as it does when
     /// data was lost that it was computed from, sends the task again, and what it needs. Blocks, but not until the
-    /// result is there. @return False: it is gone for good. @throws backend_error.
+    /// result is there. @return False: it is gone for good. @throws backend_error The cluster is gone.
     [[nodiscard]] bool make_sure() const {
         const std::lock_guard lock(mutex_); // and then those of arguments, which were computed before
         if (!key_state(*cluster_, key()).is_null()) return true;

@@ -31,7 +31,7 @@ public:
     }
 
     /// The key that a value has on a cluster; puts it there first, on all workers, unless it is there. Blocks.
-    /// @throws backend_error.
+    /// @throws backend_error No worker takes it, or the cluster is gone.
     std::string key_of(const detail::segment& image, const std::shared_ptr<session>& cluster,
                        const patience& how = {}) {
         const std::shared_ptr<entry> e = entry_of(image.id(), cluster);
@@ -49,7 +49,7 @@ public:
     }
 
     /// Asks the cluster whether it has lost a value: then `key_of` puts it there again. Blocks.
-    /// @throws backend_error.
+    /// @throws backend_error No worker takes it, or the cluster is gone.
     void check(const detail::segment& image, const std::shared_ptr<session>& cluster, const patience& how = {}) {
         const std::shared_ptr<entry> e = entry_of(image.id(), cluster);
         std::unique_lock lock(e->mutex, std::defer_lock);

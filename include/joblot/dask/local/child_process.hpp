@@ -39,7 +39,8 @@ class child_process {
 public:
     using clock = std::chrono::steady_clock;
 
-    /// Starts `arguments[0]`, looked for in PATH, with stdout and stderr to `output`. @throws backend_error.
+    /// Starts `arguments[0]`, looked for in PATH, with stdout and stderr to `output`. @throws backend_error It cannot
+    /// be started.
     /// @param otherwise Where it starts if this process's working directory has been deleted: Python wants to have one.
     child_process(std::vector<std::string> arguments, const descriptor& output, const char* otherwise = "/") {
         const descriptor its_end = open_stdin();

@@ -56,7 +56,8 @@ class local_cluster {
 public:
     using clock = std::chrono::steady_clock;
 
-    /// Starts the scheduler and the workers, and waits for the scheduler alone. @throws backend_error.
+    /// Starts the scheduler and the workers, and waits for the scheduler alone. @throws backend_error They cannot be
+    /// started.
     explicit local_cluster(const local_cluster_options& options)
         : workers_(options.workers), deadline_(clock::now() + options.timeout) {
         const int threads = options.threads_per_worker.value_or(std::max(1, cpu_count() / std::max(1, workers_)));

@@ -62,7 +62,8 @@ public:
     comm& operator=(const comm&) = delete;
     ~comm() { close(); }
 
-    /// Connects, up to and with the handshakes. @param tls Needed for a tls:// address. @throws comm_error.
+    /// Connects, up to and with the handshakes. @param tls Needed for a tls:// address. @throws comm_error The
+    /// connection has failed.
     asio::awaitable<void> open(std::shared_ptr<tls_context> tls, clock::time_point deadline) {
         tls_context_ = std::move(tls);
         co_await reach(deadline);
@@ -80,7 +81,7 @@ public:
         end_at(std::nullopt);
     }
 
-    /// The next message. @throws comm_error.
+    /// The next message. @throws comm_error The connection has failed.
     asio::awaitable<message> read() {
         std::string failed;
         bool odd = false;
@@ -106,7 +107,7 @@ public:
         fail(failed, odd);
     }
 
-    /// @param what Must live until then. @throws comm_error.
+    /// @param what Must live until then. @throws comm_error The connection has failed.
     asio::awaitable<void> write(const encoded_message& what) {
         std::vector<asio::const_buffer> buffers;
         for (const bytes_view piece : what.pieces()) buffers.emplace_back(piece.data(), piece.size());

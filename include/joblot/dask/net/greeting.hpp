@@ -27,7 +27,7 @@ inline asio::awaitable<message> ask_versions(peer_link& scheduler, comm::clock::
         } catch (const comm_error& e) {
             failed = e;
         }
-        if (!failed->worth_retrying() || left() < pause) throw comm_error(*failed);
+        if (!failed->worth_retrying() || left() < pause) throw *failed;
         co_await sleep_for(pause);
     }
 }

@@ -56,7 +56,8 @@ public:
         require(X509_sign(c, key_.get(), EVP_sha256()) > 0);
     }
 
-    /// Key and certificate, in PEM format, in a new file that only this user may read. @throws backend_error.
+    /// Key and certificate, in PEM format, in a new file that only this user may read. @throws backend_error It cannot
+    /// be written.
     void write(const std::string& path) const {
         const std::unique_ptr<BIO, freed_by<BIO_free>> memory(BIO_new(BIO_s_mem()));
         require(memory && PEM_write_bio_PrivateKey(memory.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) &&

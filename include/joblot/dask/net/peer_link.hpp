@@ -30,7 +30,7 @@ public:
               std::function<void()> heard)
         : executor_(std::move(executor)), peer_(std::move(peer)), tls_(std::move(tls)), heard_(std::move(heard)) {}
 
-    /// The answer to a request. @throws comm_error.
+    /// The answer to a request. @throws comm_error The connection has failed.
     /// @param thanks Is sent after an answer whose status is "OK".
     asio::awaitable<message> ask(const encoded_message& request, limits limit,
                                  const encoded_message* thanks = nullptr) {
@@ -51,7 +51,7 @@ public:
             }
             put_back(std::move(line), !failed);
             if (answer) co_return std::move(*answer);
-            if (fresh || closed_) throw comm_error(*failed);
+            if (fresh || closed_) throw *failed;
             close_idle(); // Dask closes what is idle for long: the others are as old
         }
     }

@@ -269,7 +269,7 @@ public:
             return std::as_writable_bytes(std::span(sizes_)).subspan(have_);
         }
         std::vector<std::byte>& frame = frames_[current_];
-        const auto size = static_cast<std::size_t>(sizes_[current_]);
+        const std::size_t size = sizes_[current_];
         if (have_ == frame.size()) frame.resize(std::min(size, std::max(have_ * 4, taken_at_once)));
         return std::span(frame).subspan(have_);
     }

@@ -48,7 +48,7 @@ private:
 
     bytes_view take(std::uint64_t n) {
         if (n > bytes_.size() - at_) broken_message("it ends too early", at_);
-        const bytes_view result = bytes_.subspan(at_, static_cast<std::size_t>(n));
+        const bytes_view result = bytes_.subspan(at_, n);
         at_ += result.size();
         return result;
     }
@@ -77,7 +77,7 @@ private:
     json array(std::uint64_t count, int depth) {
         if (count > bytes_.size() - at_) broken_message("a list is larger than the message", at_);
         json::array_t result;
-        result.reserve(std::min<std::size_t>(static_cast<std::size_t>(count), 256));
+        result.reserve(std::min<std::size_t>(count, 256));
         for (std::uint64_t i = 0; i != count; ++i) result.push_back(value(depth + 1));
         return result;
     }

@@ -78,10 +78,11 @@ private:
     // ---- bytes
     range take(std::uint64_t size) {
         if (size > bytes_.size() - at_) broken("it ends too early");
-        const range result{at_, static_cast<std::size_t>(size)};
+        const range result{at_, size};
         at_ += result.size;
         return result;
     }
+    void skip(std::uint64_t size) { static_cast<void>(take(size)); }
     std::uint64_t number(std::size_t size) {
         std::uint64_t result = 0;
         const range r = take(size);
@@ -90,8 +91,8 @@ private:
     }
     range line() {
         const std::size_t from = at_;
-        while (take(1), bytes_[at_ - 1] != std::byte{'\n'}) {
-        }
+        do skip(1);
+        while (bytes_[at_ - 1] != std::byte{'\n'});
         return {from, at_ - 1 - from};
     }
 
@@ -108,6 +109,10 @@ private:
     [[nodiscard]] value top() const {
         if (stack_.empty() || stack_.back() == mark) broken("a value is missing");
         return stack_.back();
+    }
+    void drop() { // a value, or a mark
+        if (stack_.empty()) broken("a value is missing");
+        stack_.pop_back();
     }
     std::vector<value> pop_to_mark() {
         std::size_t first = stack_.size();
@@ -253,13 +258,13 @@ private:
     bool object(std::uint8_t op) {
         switch (op) {
         case 0x80: // protocol
-            return take(1), true;
+            return skip(1), true;
         case 0x95: // frame
-            return take(8), true;
+            return skip(8), true;
         case '0':
-            return stack_.empty() ? broken("a value is missing") : stack_.pop_back(), true;
+            return drop(), true;
         case '1':
-            return pop_to_mark(), true;
+            return static_cast<void>(pop_to_mark()), true;
         case '2':
             return stack_.push_back(top()), true;
         case 'c': {
@@ -288,7 +293,8 @@ private:
         case 'j':
             return recall(number(4)), true;
         case 'Q': // something that only the writer knows
-            return pop(), push({}), true;
+            static_cast<void>(pop());
+            return push({}), true;
         case 0x97: // bytes that came beside the pickle
             return push({}), true;
         case 0x98:

@@ -31,7 +31,7 @@ public:
         : executor_(std::move(executor)), client_id_(std::move(client_id)), broken_(std::move(broken)) {}
 
     /// Makes a connection the stream. @param versions What the scheduler answered to that.
-    /// @return What the scheduler says to it. @throws comm_error.
+    /// @return What the scheduler says to it. @throws comm_error The connection has failed.
     asio::awaitable<message> open(std::shared_ptr<comm> line, const json& versions, clock::time_point deadline) {
         line_ = std::move(line);
         line_->end_at(deadline);
@@ -42,7 +42,7 @@ public:
         line_->end_at(std::nullopt);
         co_return answer;
     }
-    /// The next message. @throws comm_error.
+    /// The next message. @throws comm_error The connection has failed.
     asio::awaitable<message> read() { co_return co_await line_->read(); }
 
     /// Sends a message, after those before it.

@@ -31,7 +31,8 @@ public:
     /// Something came from the scheduler.
     void heard() noexcept { last_heard_ = clock::now(); }
 
-    /// Until `stop`: heartbeats on the stream, which are not answered, and something that is. @throws comm_error.
+    /// Until `stop`: heartbeats on the stream, which are not answered, and something that is. @throws comm_error The
+    /// connection has failed.
     asio::awaitable<void> beat() {
         const auto interval = std::min<std::chrono::milliseconds>(dasks_interval, liveness_ / 4);
         message_writer pings;

@@ -335,7 +335,8 @@ void unless_over(F f) {
     }
 }
 
-/// What the scheduler says of a key, like "memory"; null where it knows no such key. Blocks. @throws backend_error.
+/// What the scheduler says of a key, like "memory"; null where it knows no such key. Blocks. @throws backend_error The
+/// session is over.
 inline json key_state(session& cluster, const json& key) {
     const json states = cluster.call(requests::task_status(std::vector<json>(1, key)));
     if (!states.is_object() || states.empty()) return {};

@@ -78,7 +78,7 @@ public:
     // ---- for any thread
 
     /// Starts `what` on the thread, where the session is not closed; `.get()` waits for what it gives.
-    /// @throws backend_error.
+    /// @throws backend_error The session is closed.
     template <class T>
     [[nodiscard]] std::future<T> start(asio::awaitable<T> what) {
         const std::lock_guard lock(mutex_);
@@ -119,7 +119,7 @@ public:
 
     // ---- on the thread
 
-    /// Connects. @throws backend_error.
+    /// Connects. @throws backend_error Nobody answers, or not as a scheduler.
     asio::awaitable<void> start_up() {
         const auto deadline = clock::now() + options_.timeout;
         const json versions = (co_await ask_versions(scheduler_, deadline)).head;

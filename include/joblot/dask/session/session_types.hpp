@@ -101,7 +101,7 @@ public:
     void lock(std::unique_lock<std::timed_mutex>& lock, const std::string& what) const {
         wait(what, [&](auto time) { return lock.try_lock_for(time); });
     }
-    /// @throws not_wanted.
+    /// @throws not_wanted Nobody wants the result any more.
     void pause(clock::duration time) const {
         if (unwanted_ && unwanted_()) throw not_wanted(); // also where the pause is shorter than an interval
         const auto end = clock::now() + time;
