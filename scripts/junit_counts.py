@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Prints "PASSED FAILED" of a report that ctest wrote with --output-junit. A test that was not run counts as failed,
-unless it said itself that it must be skipped."""
+"""Prints "PASSED FAILED" of a report that ctest wrote with --output-junit, or, with --failed, the names of what failed.
+A test that was not run counts as failed, unless it said itself that it must be skipped.
+
+    junit_counts.py REPORT [--failed]
+"""
 
 import sys
 import xml.etree.ElementTree as tree
@@ -27,4 +30,8 @@ def counts(report):
 
 
 if __name__ == "__main__":
-    print(*counts(sys.argv[1]))
+    if "--failed" in sys.argv:
+        cases = tree.parse(sys.argv[1]).getroot().iter("testcase")
+        print(*(case.get("name") for case in cases if verdict(case) == "failed"), sep="\n")
+    else:
+        print(*counts(sys.argv[1]))

@@ -5,8 +5,8 @@
 #   tests/run.sh STAGE...        some stages, in the given order (each builds what it needs)
 #   tests/run.sh --list          the stages
 #
-# All stages run, whatever fails. Exit status 1 if anything did; at the end stands what took longest and what failed, the
-# last line is "N passed, N failed".
+# All stages run, whatever fails. Exit status 1 if anything did; at the end stands what took longest, what failed, and
+# what only passed when it was run again (tests beside real clusters); the last line is "N passed, N failed".
 # Everything is built below build/ (JOBLOT_JOBS=n: with n processes, default all CPUs).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ all_stages=(setup format layers gcc clang dask asan tsan compile_fail consumers 
 jobs=${JOBLOT_JOBS:-$(nproc)}
 logs=$PWD/build/test-logs
 venv=$PWD/build/venv
-passed=0 failed=0 table=() failures=()
+passed=0 failed=0 table=() failures=() unstable=()
 
 # What a stage found; run_stage adds it up.
 stage_passed=0 stage_failed=0
@@ -68,7 +68,22 @@ tests() {
     local counts
     counts=$(python3 scripts/junit_counts.py "$report") || { check "ctest of $preset" false; return; }
     read -r good bad <<<"$counts"
+    if [ "$preset" = dev ] && ((bad > 0 && bad <= 2)); then try_again "$preset" "$report"; fi
     stage_passed=$((stage_passed + good)) stage_failed=$((stage_failed + bad))
+}
+
+# try_again PRESET REPORT: what failed, if it is a program beside real clusters, once more and alone. What a scheduler, a
+# nanny and Python do on a busy machine is not ours; what fails twice is, and so is what fails under a sanitizer, or where
+# only our code runs. What passes the second time is said at the end of the run, behind what it printed the first time.
+try_again() {
+    local preset=$1 name
+    while read -r name; do
+        [[ $name =~ ^(dask\.|examples\.) ]] || continue
+        ctest --preset "$preset" -R "^${name//./\\.}\$" </dev/null 2>&1 | tee "$logs/$preset.$stage.again.log"
+        [ "${PIPESTATUS[0]}" = 0 ] || continue
+        good=$((good + 1)) bad=$((bad - 1))
+        unstable+=("UNSTABLE: $stage/$preset: $name failed beside others, and passed alone")
+    done < <(python3 scripts/junit_counts.py "$2" --failed)
 }
 
 # What depends on how the code runs, under one preset.
@@ -175,6 +190,7 @@ done
 
 python3 scripts/test_report.py "$logs" build "$started"
 [ ${#failures[@]} = 0 ] || printf '\n%s\n' "${failures[@]}"
+[ ${#unstable[@]} = 0 ] || printf '\n%s\n' "${unstable[@]}"
 printf '\n%-14s %7s %7s %8s\n' stage passed failed seconds
 printf '%s\n' "${table[@]}"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
