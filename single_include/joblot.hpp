@@ -8141,40 +8141,56 @@ E same(E value) {
 
 // --- joblot's own and the standard exceptions that are more than a text
 
-using remote_facts = std::tuple<std::string, std::string, std::string>;
+struct remote_facts {
+    std::string type, text, worker;
+};
 inline remote_facts facts_of_remote(const remote_error& e) { return {e.type_name(), e.text(), e.worker()}; }
-inline remote_error make_remote(remote_facts f) { return {std::get<0>(f), std::get<1>(f), std::get<2>(f)}; }
+inline remote_error make_remote(remote_facts f) { return {f.type, f.text, f.worker}; }
 
-using timeout_facts = std::tuple<bool, std::uint64_t, std::string, std::int64_t>;
+struct timeout_facts {
+    bool of_call;
+    std::uint64_t number; // of tasks that were done, or of the task
+    std::string label;
+    std::int64_t limit; // in nanoseconds
+};
 inline timeout_facts facts_of_timeout(const timeout_error& e) {
     return {e.of_call(), e.of_call() ? e.completed() : e.index(), e.label(), e.limit().count()};
 }
 inline timeout_error make_timeout(timeout_facts f) {
-    const std::size_t number = std::get<1>(f);
-    const std::chrono::nanoseconds limit(std::get<3>(f));
-    return std::get<0>(f) ? timeout_error(limit, number) : timeout_error({number, std::get<2>(f)}, limit);
+    const std::chrono::nanoseconds limit(f.limit);
+    return f.of_call ? timeout_error(limit, f.number) : timeout_error({f.number, f.label}, limit);
 }
 
-using crash_facts = std::tuple<std::uint64_t, std::string, std::optional<int>, std::optional<int>, std::string>;
+struct crash_facts {
+    std::uint64_t index;
+    std::string label;
+    std::optional<int> signal, exit_status;
+    std::string stderr_tail;
+};
 inline crash_facts facts_of_crash(const worker_crashed& e) {
     return {e.index(), e.label(), e.signal(), e.exit_status(), e.stderr_tail()};
 }
 inline worker_crashed make_crash(crash_facts f) {
-    return {{std::get<0>(f), std::get<1>(f)}, {std::get<2>(f), std::get<3>(f)}, std::get<4>(f)};
+    return {{f.index, f.label}, {f.signal, f.exit_status}, f.stderr_tail};
 }
 
 inline std::uint64_t facts_of_cancelled(const cancelled& e) { return e.completed(); }
 inline cancelled make_cancelled(std::uint64_t n) { return cancelled(n); }
 
-using serialization_facts = std::tuple<std::string, std::string, std::uint64_t>;
+struct serialization_facts {
+    std::string text, type;
+    std::uint64_t offset;
+};
 inline serialization_facts facts_of_serialization(const serialization_error& e) {
     return {e.what(), e.type_name(), e.offset()};
 }
-inline serialization_error make_serialization(serialization_facts f) {
-    return {std::get<0>(f), std::get<1>(f), std::get<2>(f)};
-}
+inline serialization_error make_serialization(serialization_facts f) { return {f.text, f.type, f.offset}; }
 
-using system_facts = std::tuple<std::string, int, std::string>;
+struct system_facts {
+    std::string category;
+    int value;
+    std::string text;
+};
 struct unknown_category {};
 /// @throws unknown_category: in the other process there is one of that name.
 inline std::error_code make_code(const std::string& category, int value) {
@@ -8203,14 +8219,13 @@ inline system_facts facts_of_system(const std::system_error& e) {
     return {e.code().category().name(), e.code().value(), own_text(e.what(), e.code())};
 }
 inline std::system_error make_system(system_facts f) {
-    const auto& [category, value, text] = f;
-    const std::error_code code = make_code(category, value);
-    return text.empty() ? std::system_error(code) : std::system_error(code, text);
+    const std::error_code code = make_code(f.category, f.value);
+    return f.text.empty() ? std::system_error(code) : std::system_error(code, f.text);
 }
 
 inline system_facts facts_of_stream(const std::ios_base::failure& e) { return facts_of_system(e); }
 inline std::ios_base::failure make_stream(system_facts f) {
-    return std::ios_base::failure(std::get<2>(f), make_code(std::get<0>(f), std::get<1>(f)));
+    return std::ios_base::failure(f.text, make_code(f.category, f.value));
 }
 
 template <class E, class Facts, Facts (*Take)(const E&), E (*Make)(Facts)>

@@ -17,7 +17,6 @@
 #include <regex>
 #include <string>
 #include <system_error>
-#include <tuple>
 #include <typeinfo>
 #include <utility>
 #include <version>
@@ -30,8 +29,10 @@ namespace joblot {
 
 namespace detail {
 
-// text, paths (as bytes: what names a file need not be valid in any encoding), code
-using file_facts = std::tuple<system_facts, std::string, std::string>;
+struct file_facts {
+    system_facts system;
+    std::string path1, path2; // as bytes: what names a file need not be valid in any encoding
+};
 inline file_facts facts_of_file(const std::filesystem::filesystem_error& e) {
     // the base's text: the type's own one has the paths in it, and is made again
     return {{e.code().category().name(), e.code().value(), own_text(e.std::system_error::what(), e.code())},
@@ -39,12 +40,11 @@ inline file_facts facts_of_file(const std::filesystem::filesystem_error& e) {
             e.path2().native()};
 }
 inline std::filesystem::filesystem_error make_file(file_facts f) {
-    const auto& [facts, path1, path2] = f;
-    const auto& [category, value, text] = facts;
-    const std::error_code code = make_code(category, value);
-    if (path2.empty() && path1.empty()) return {text, code};
-    if (path2.empty()) return {text, path1, code};
-    return {text, path1, path2, code};
+    const std::string& text = f.system.text;
+    const std::error_code code = make_code(f.system.category, f.system.value);
+    if (f.path2.empty() && f.path1.empty()) return {text, code};
+    if (f.path2.empty()) return {text, f.path1, code};
+    return {text, f.path1, f.path2, code};
 }
 
 /// A `std::regex_error` with the text of another one: the public constructor knows only the code's own.
@@ -58,10 +58,13 @@ private:
     std::string text_;
 };
 
-using regex_facts = std::tuple<std::int64_t, std::string>;
+struct regex_facts {
+    std::int64_t code;
+    std::string text;
+};
 inline regex_facts facts_of_regex(const std::regex_error& e) { return {std::int64_t{e.code()}, e.what()}; }
 inline regex_error_with_text make_regex(regex_facts f) {
-    return {static_cast<std::regex_constants::error_type>(std::get<0>(f)), std::get<1>(f)};
+    return {static_cast<std::regex_constants::error_type>(f.code), f.text};
 }
 inline exception_codec regex_codec() {
     return {typeid(std::regex_error).name(),
