@@ -4,7 +4,9 @@
 #   scripts/fuzz.sh [SECONDS]    each for that long (default 600); what was found earlier is built upon
 #   scripts/fuzz.sh --long       1e8 inputs in all, likewise: an hour or two. What was stopped goes on where it was
 #   scripts/fuzz.sh --short      each for a fixed number of runs from the seeds: for tests/run.sh
+#   scripts/fuzz.sh --keep       fuzzes nothing; puts the fewest inputs that lead to all that was found into tests/fuzz/corpus
 #
+# All start from the seeds, which are written anew, and from tests/fuzz/corpus.
 # Prints a line for each. What led to new code is kept in build/fuzz/corpus_TARGET, how many inputs --long has had in
 # build/fuzz/TARGET.runs, inputs that fail as build/fuzz/TARGET-*; run build/clang/tests/fuzz/joblot_fuzz_TARGET FILE to see one again.
 # Exit status 1 if there is one.
@@ -26,8 +28,8 @@ targets=(dask_message pickle frame codec answer board block dask_answer)
 
 mode=${1-}
 case $mode in
-'' | --short | --long) ;;
-*[!0-9]*) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+'' | --short | --long | --keep) ;;
+*[!0-9]*) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 programs=build/clang/tests/fuzz
@@ -44,6 +46,11 @@ rm -rf "$work/seeds"
 "$programs/joblot_fuzz_corpus" "$work/seeds"
 "$programs/joblot_fuzz_dask_corpus" tests/dask/captured "$work/seeds"
 
+kept=tests/fuzz/corpus
+rm -rf "$work/kept"
+mkdir "$work/kept"
+for archive in "$kept"/*.tar.gz; do tar -C "$work/kept" -xf "$archive"; done
+
 # What no input may need: more than 10 s, one allocation of 256 MB, 2 GB in all.
 options=(-timeout=10 -malloc_limit_mb=256 -rss_limit_mb=2048 -print_final_stats=1)
 export PATH=$PATH:/usr/lib/llvm-19/bin UBSAN_OPTIONS=print_stacktrace=1
@@ -56,8 +63,8 @@ run() {
     local target=$1 corpus=$2
     shift 2
     mkdir -p "$corpus"
-    "$programs/joblot_fuzz_$target" "$@" "${options[@]}" "-max_len=${longest[$target]}" \
-        "-artifact_prefix=$work/$target-" "$corpus" "$work/seeds/fuzz_$target" >"$work/$target.log" 2>&1 && return
+    "$programs/joblot_fuzz_$target" "$corpus" "$@" "${options[@]}" "-max_len=${longest[$target]}" \
+        "-artifact_prefix=$work/$target-" "$work/seeds/fuzz_$target" "$work/kept/$target" >"$work/$target.log" 2>&1 && return
     tail -n 100 "$work/$target.log" >&2
     echo "fuzz_$target: FAILED; the whole log is $work/$target.log" >&2
     return 1
@@ -72,6 +79,15 @@ run_long() {
     done
     echo "fuzz_$1: $runs runs"
 }
+# keep TARGET: the fewest inputs that lead to the same code, of those found here and of those that were kept.
+keep() {
+    local fewest=$work/fewest/$1
+    rm -rf "$fewest"
+    mkdir -p "$fewest" "$work/corpus_$1"
+    run "$1" "$fewest" -merge=1 "$work/corpus_$1" || return
+    tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$work/fewest" -czf "$kept/$1.tar.gz" "$1"
+    echo "fuzz_$1: $(find "$fewest" -type f | wc -l) inputs are kept"
+}
 # campaign TARGET: says how it ended, and what was found; true if nothing.
 campaign() {
     local target=$1 corpus=$work/corpus_$1
@@ -82,6 +98,7 @@ campaign() {
         run "$target" "$corpus" "-runs=${short[$target]}000" -seed=1 || return
         ;;
     --long) run_long "$target" || return ;;
+    --keep) keep "$target"; return ;;
     *) run "$target" "$corpus" "-max_total_time=${mode:-600}" || return ;;
     esac
     echo "fuzz_$target: $(grep '^Done' "$work/$target.log"), $(find "$corpus" -type f | wc -l) inputs in its corpus"
