@@ -62,9 +62,9 @@ auto numbers() { return std::views::iota(0, 9); }
 std::size_t calls(const joblot::backend_choice& backend) {
     const Parallel parallel({.n_jobs = 2,
                              .backend = backend,
+                             .progress = joblot::progress_bar(),
                              .batch_size = joblot::auto_batch,
                              .timeout = std::chrono::seconds(9),
-                             .progress = joblot::progress_bar(),
                              .retries = 1,
                              .label = "calls"});
     std::size_t all = parallel(numbers() | std::views::transform(delayed(make))).size();
