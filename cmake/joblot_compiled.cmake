@@ -16,7 +16,7 @@ function(joblot_add_engine library file target export_name)
         POSITION_INDEPENDENT_CODE ON # a shared library may call init
         CXX_EXTENSIONS OFF
     )
-    target_include_directories(${library} PRIVATE "${PROJECT_SOURCE_DIR}/include")
+    target_include_directories(${library} SYSTEM PRIVATE "${PROJECT_SOURCE_DIR}/include") # who embeds it may ask for any warning
     target_compile_features(${library} PRIVATE cxx_std_20)
     target_compile_definitions(${library} PRIVATE JOBLOT_COMPILED=1)
     foreach(package IN LISTS ARGN)
