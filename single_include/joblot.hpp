@@ -8759,6 +8759,33 @@ void hold_lifeline(descriptor inherited) {
 // pieces of any size. No input or output happens here.
 // Templates, so that only what uses them compiles them: see init.hpp.
 
+// ---- joblot/wire/feed.hpp
+// How a reader that says where the next bytes of a stream belong is given bytes that are elsewhere.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <span>
+
+namespace joblot::detail {
+
+/// Copies bytes of a stream to `reader.space()`, up to the end of what it reads. @return How many were taken.
+/// Throws what `reader.filled` throws.
+template <class Reader>
+std::size_t feed_copies(Reader& reader, bytes_view bytes) {
+    std::size_t taken = 0;
+    while (taken != bytes.size() && !reader.complete()) {
+        const std::span<std::byte> free = reader.space();
+        const std::size_t n = std::min(free.size(), bytes.size() - taken);
+        std::memcpy(free.data(), bytes.data() + taken, n);
+        taken += n;
+        reader.filled(n);
+    }
+    return taken;
+}
+
+} // namespace joblot::detail
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -8886,17 +8913,7 @@ public:
 
     /// Takes some bytes of the stream, up to the end of the frame. @return How many were taken.
     /// @throws serialization_error where they are no frame.
-    std::size_t feed(bytes_view bytes) {
-        std::size_t taken = 0;
-        while (taken != bytes.size() && !complete()) {
-            const std::span<std::byte> free = space();
-            const std::size_t n = std::min(free.size(), bytes.size() - taken);
-            std::memcpy(free.data(), bytes.data() + taken, n);
-            taken += n;
-            filled(n);
-        }
-        return taken;
-    }
+    std::size_t feed(bytes_view bytes) { return feed_copies(*this, bytes); }
 
     /// Where the next bytes of the frame belong: for readers that put them there themselves. Never empty before the
     /// frame is complete.

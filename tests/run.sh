@@ -79,7 +79,7 @@ try_again() {
     local preset=$1 name
     while read -r name; do
         [[ $name =~ ^(dask\.|examples\.) ]] || continue
-        ctest --preset "$preset" -R "^${name//./\\.}\$" </dev/null 2>&1 | tee "$logs/$preset.$stage.again.log"
+        ctest --preset "$preset" -R "^${name//./\\.}\$" </dev/null 2>&1 | tee "$logs/$preset.$stage.$name.again.log"
         [ "${PIPESTATUS[0]}" = 0 ] || continue
         good=$((good + 1)) bad=$((bad - 1))
         unstable+=("UNSTABLE: $stage/$preset: $name failed beside others, and passed alone")

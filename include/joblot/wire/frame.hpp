@@ -4,6 +4,7 @@
 // Templates, so that only what uses them compiles them: see init.hpp.
 #pragma once
 
+#include <joblot/wire/feed.hpp>
 #include <joblot/wire/parcel.hpp>
 
 #include <algorithm>
@@ -133,17 +134,7 @@ public:
 
     /// Takes some bytes of the stream, up to the end of the frame. @return How many were taken.
     /// @throws serialization_error where they are no frame.
-    std::size_t feed(bytes_view bytes) {
-        std::size_t taken = 0;
-        while (taken != bytes.size() && !complete()) {
-            const std::span<std::byte> free = space();
-            const std::size_t n = std::min(free.size(), bytes.size() - taken);
-            std::memcpy(free.data(), bytes.data() + taken, n);
-            taken += n;
-            filled(n);
-        }
-        return taken;
-    }
+    std::size_t feed(bytes_view bytes) { return feed_copies(*this, bytes); }
 
     /// Where the next bytes of the frame belong: for readers that put them there themselves. Never empty before the
     /// frame is complete.

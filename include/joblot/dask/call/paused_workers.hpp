@@ -88,7 +88,7 @@ public:
             if (known != pauses_.end() && known->second.last.spilled == report.spilled) {
                 p.since = known->second.since;
                 p.told = known->second.told;
-                // What was said first may be older than the pause.
+                // What was said first may be older than the pause. This is `!=`, of which clang warns.
                 if (std::not_equal_to<>()(known->second.last.heard, report.heard)) p.told = now;
                 if (!p.since) p.since = p.told;
             }

@@ -19,13 +19,13 @@
 
 #include <joblot/dask/protocol/msgpack.hpp>
 #include <joblot/dask/protocol/pickle_writer.hpp>
+#include <joblot/wire/feed.hpp>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <span>
@@ -247,17 +247,7 @@ public:
 
     /// Takes some bytes of the stream, up to the end of the message. @return How many were taken.
     /// @throws serialization_error where they are no message.
-    std::size_t feed(bytes_view bytes) {
-        std::size_t taken = 0;
-        while (taken != bytes.size() && !complete()) {
-            const std::span<std::byte> free = space();
-            const std::size_t n = std::min(free.size(), bytes.size() - taken);
-            std::memcpy(free.data(), bytes.data() + taken, n);
-            taken += n;
-            filled(n);
-        }
-        return taken;
-    }
+    std::size_t feed(bytes_view bytes) { return detail::feed_copies(*this, bytes); }
 
     /// Where the next bytes belong, for who puts them there himself (worth it where there is room for many). Never
     /// empty before the message is complete.
