@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Compiles every header alone: headers_alone.py COMPILE_COMMANDS.json TARGET CLANG INCLUDE_FOLDER WORK_FOLDER HEADER...
+
+Each is included twice by an otherwise empty source, with the options of the one source of TARGET; by CLANG, or, where
+that is "", by the compiler of TARGET.
+
+Nearly all the time goes to what the headers include: Asio, JSON, the standard library. So CLANG precompiles a few of the
+headers, and a header that includes one of them, itself or by others, begins with that: before it comes nothing that it
+does not include. What has to be instantiated for a precompiled header is so only once (g++ does it again for each that
+uses it, which leaves half of the time).
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+# The ones that save most, each behind those that it includes. Another choice is as right, but slower.
+PRECOMPILED = ("error.hpp", "wire/parcel.hpp", "dispatch/job.hpp", "wire/archive.hpp", "process/worker_main.hpp",
+               "dask/protocol/message.hpp", "dask/net/comm.hpp", "dask/session/gatherer.hpp",
+               "dask/data/scattered_images.hpp", "dask/call/answer_taker.hpp")
+
+
+def include_graph(root, headers):
+    """header -> all that it includes, directly or not; by names like dispatch/job.hpp."""
+    direct = {}
+    for header in headers:
+        names = re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', (root / header).read_text(), re.MULTILINE)
+        paths = {name.removeprefix("joblot/") if name.startswith("joblot/")
+                 else os.path.normpath(os.path.join(os.path.dirname(header), name)) for name in names}
+        direct[header] = paths & set(headers)
+    graph = {}
+
+    def closure(header):
+        if header not in graph:
+            graph[header] = direct[header].union(*map(closure, direct[header]))
+        return graph[header]
+
+    return {header: closure(header) for header in headers}
+
+
+def options_of(commands, target, clang):
+    """The compiler and its options, without files."""
+    entry = next(entry for entry in json.loads(commands.read_text()) if f"/{target}.dir/" in entry["command"])
+    words = shlex.split(entry["command"])
+    compiler = next(i for i, word in enumerate(words) if "++" in os.path.basename(word))  # behind a launcher
+    return [clang or words[compiler], *words[compiler + 1:words.index("-o")], "-O0"]
+
+
+class Work:
+    """How headers are compiled, and which of them are precompiled already."""
+
+    def __init__(self, options, folder, graph):
+        self.options, self.folder, self.graph = options, folder, graph
+        self.precompiled = {}  # header -> file
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def precompile(self, header):
+        """Not on top of another one: clang 19 crashes when it reads some of these."""
+        self.precompiled[header] = self.path(header, ".pch")
+        return self.run(header, ".hpp", "-fpch-instantiate-templates", "-o", self.precompiled[header])
+
+    def compile(self, header):
+        first = next((self.precompiled[name] for name in reversed(PRECOMPILED)
+                      if name in self.precompiled and name in self.graph[header]), None)
+        return self.run(header, ".cpp", "-fsyntax-only", *(("-include-pch", first) if first else ()))
+
+    def path(self, header, ending):
+        return self.folder / (header.replace("/", "-").removesuffix(".hpp") + ending)
+
+    def run(self, header, ending, *options):
+        """What the compiler says, "" if all is well."""
+        source = self.path(header, ending)
+        source.write_text(f"#include <joblot/{header}>\n" * 2)
+        run = subprocess.run([*self.options, *map(str, (*options, source))], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, check=False)
+        return "" if run.returncode == 0 else run.stdout or f"exit status {run.returncode}"
+
+
+def main(commands, target, clang, root, folder, *headers):
+    root = pathlib.Path(root) / "joblot"
+    headers = [os.path.relpath(header, root) for header in headers]
+    if gone := [header for header in PRECOMPILED if not (root / header).exists()]:
+        sys.exit(f"headers_alone.py: there is no {gone[0]} any more: PRECOMPILED names it")
+    work = Work(options_of(pathlib.Path(commands), target, clang), pathlib.Path(folder), include_graph(root, headers))
+    failed = 0
+    precompiled = [header for header in PRECOMPILED if clang and header in work.graph]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for header, errors in zip(precompiled, pool.map(work.precompile, precompiled)):
+            if errors:
+                sys.exit(f"{header} does not compile alone:\n{errors[:3000]}")
+        for header, errors in zip(headers, pool.map(work.compile, headers)):
+            if errors:
+                failed += 1
+                print(f"{header} does not compile alone:\n{errors[:3000]}")
+    print(f"{len(headers) - failed} headers compile alone, {failed} do not")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
