@@ -49,7 +49,8 @@ def options_of(commands, target, clang):
     entry = next(entry for entry in json.loads(commands.read_text()) if f"/{target}.dir/" in entry["command"])
     words = shlex.split(entry["command"])
     compiler = next(i for i, word in enumerate(words) if "++" in os.path.basename(word))  # behind a launcher
-    return [clang or words[compiler], *words[compiler + 1:words.index("-o")], "-O0"]
+    others = ["-Wno-unused-command-line-argument"] if clang else []  # g++ has some that clang leaves alone
+    return [clang or words[compiler], *words[compiler + 1:words.index("-o")], "-O0", *others]
 
 
 class Work:
