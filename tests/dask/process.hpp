@@ -10,8 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -31,16 +33,18 @@ inline std::vector<char*> pointers_to(std::vector<std::string>& command) {
 /// A child process with its own children, all of them killed when the object or the test program ends.
 class process {
 public:
+    using words = std::vector<std::string>;
+    using files = std::array<int, 3>; ///< stdin, stdout, stderr
+    using starter = std::function<pid_t(const words& command, const files&)>;
+
     /// Starts `command`, with stdout and stderr appended to the file `log`. With `talks`, one can `ask` it.
-    process(std::vector<std::string> command, const std::string& log, bool talks = false)
+    process(words command, const std::string& log, bool talks = false, const starter& start = executed)
         : command_(std::move(command)) {
         if (talks) open_pipes();
-        const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (output < 0) throw std::system_error(errno, std::generic_category(), log);
-        std::vector<char*> arguments = pointers_to(command_);
-        pid_ = ::fork(); // not posix_spawn, which cannot ask for the signal below
-        if (pid_ == 0) become(arguments, output);
-        ::close(output);
+        pid_ = start(command_, {talks ? to_child_[0] : STDIN_FILENO, talks ? from_child_[1] : output, output});
+        close_one(output);
         close_one(to_child_[0]);
         close_one(from_child_[1]);
         if (pid_ < 0) throw std::runtime_error("cannot fork");
@@ -51,6 +55,14 @@ public:
         kill_all();
         for (int* pipe : {to_child_, from_child_})
             for (int* end : {pipe, pipe + 1}) close_one(*end);
+    }
+
+    /// Runs a command in a new child of this process, which leads a group and ends with the thread that started it.
+    static pid_t executed(words command, const files& in_out_err) {
+        const std::vector<char*> arguments = pointers_to(command);
+        const pid_t pid = ::fork(); // not posix_spawn, which cannot ask for the signal
+        if (pid == 0) become(arguments, in_out_err);
+        return pid;
     }
 
     pid_t pid() const { return pid_; }
@@ -107,20 +119,20 @@ private:
         descriptor = -1;
     }
     /// In the child, where only what a signal handler may do is allowed.
-    [[noreturn]] void become(std::vector<char*>& arguments, int output) const {
+    [[noreturn]] static void become(const std::vector<char*>& arguments, const files& in_out_err) {
         ::setpgid(0, 0);
         ::prctl(PR_SET_PDEATHSIG, SIGKILL); // also when the test program is killed
         sigset_t none;
         ::sigemptyset(&none);
         ::sigprocmask(SIG_SETMASK, &none, nullptr);
-        ::dup2(output, STDERR_FILENO);
-        ::dup2(from_child_[1] >= 0 ? from_child_[1] : output, STDOUT_FILENO);
-        if (to_child_[0] >= 0) ::dup2(to_child_[0], STDIN_FILENO);
+        ::dup2(in_out_err[2], STDERR_FILENO);
+        ::dup2(in_out_err[1], STDOUT_FILENO);
+        ::dup2(in_out_err[0], STDIN_FILENO);
         ::execvp(arguments[0], arguments.data());
         ::_exit(127);
     }
 
-    std::vector<std::string> command_;
+    words command_;
     pid_t pid_ = -1;
     int status_ = -1;
     bool ended_ = false;

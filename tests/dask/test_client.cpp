@@ -114,7 +114,7 @@ TEST_CASE("a scheduler of a version that is not supported, or that takes no clie
     const auto refused_by = [](const std::string& option) {
         const support::scratch_dir dir;
         support::process scheduler({support::dask_python(), support::script("refusing.py"), option}, dir.file("log"),
-                                   true);
+                                   true, support::forked_python);
         return failure_of([&] { const Client none(scheduler.next_line()); });
     };
     CHECK(contains(refused_by("old"), "2021.4.0, which is too old; 2022.12 or newer is needed"));
@@ -166,7 +166,7 @@ private:
 } // namespace
 
 TEST_CASE("a cluster that talks TLS", "[client]") {
-    const tls_cluster cluster;
+    static const tls_cluster cluster; // of all sections
     client_options patient{.tls = cluster.tls(), .timeout = std::chrono::minutes(1)};
     const Client client(cluster.file(), patient);
     const std::string address = client.address();

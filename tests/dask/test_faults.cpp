@@ -245,7 +245,7 @@ TEST_CASE("a client that is killed: the cluster forgets its keys, and its tasks 
 TEST_CASE("an adaptive cluster starts workers for the call, from none", "[faults]") {
     const support::scratch_dir dir;
     support::process cluster({support::dask_python(), support::script("adaptive.py"), dir.path()}, dir.file("log"),
-                             true);
+                             true, support::forked_python);
     const std::string address = cluster.next_line();
     CHECK(works(address));
     CHECK(works(address));
@@ -254,7 +254,7 @@ TEST_CASE("an adaptive cluster starts workers for the call, from none", "[faults
 TEST_CASE("an adaptive cluster as it is by default grows where min_concurrency shows it the work", "[faults]") {
     const support::scratch_dir dir;
     support::process cluster({support::dask_python(), support::script("adaptive.py"), dir.path(), "5s"},
-                             dir.file("log"), true);
+                             dir.file("log"), true, support::forked_python);
     joblot::dask::backend backend = on(cluster.next_line());
     backend.min_concurrency = 60;
     // Each task waits until there are two workers, for a while.

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Starts Python programs for a test: real processes like those of `python -m MODULE` and `python SCRIPT`, but forked
+from this one, which has imported Dask already. Importing it is nearly all that a scheduler or worker costs to start.
+
+    python python_server.py       stdin: a SOCK_SEQPACKET socket
+
+A request is a JSON list of words, the module or script and its arguments, with the three files that are to be stdin,
+stdout and stderr. The answer comes from the new process, and is its number. Its parent is the process that has started
+this one, which must be a "subreaper"; it is killed when that one ends. Dask's settings are those of this process.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+
+import distributed.cli.dask_scheduler
+import distributed.cli.dask_worker
+import distributed.versions
+
+PR_SET_PDEATHSIG = 1
+
+
+def become_child_of(parent):
+    """In a group of its own, and killed with its parent."""
+    os.setpgid(0, 0)
+    while os.getppid() not in (parent, 1):  # until the process in between has ended
+        time.sleep(0.0005)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def run(words):
+    """What Python does with such a command line."""
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        sys.modules.pop(words[1], None)
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = words
+        sys.path[0] = os.path.dirname(words[0])
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def main():
+    control, parent = socket.socket(fileno=0), os.getppid()
+    distributed.versions.get_versions()  # all ask for them: up to 2025 that imports numpy and pandas, 0.5 s
+    gc.freeze()  # what is there stays shared with the children
+    while True:
+        words, files, _, _ = socket.recv_fds(control, 1 << 16, 3)
+        if not words:
+            return
+        between = os.fork()
+        if between == 0:
+            if os.fork() != 0:
+                os._exit(0)
+            become_child_of(parent)
+            control.send(b"%d" % os.getpid())
+            control.detach()
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+                os.close(file)
+            return run(json.loads(words))
+        for file in files:
+            os.close(file)
+        os.waitpid(between, 0)
+
+
+if __name__ == "__main__":
+    main()
