@@ -34,7 +34,8 @@ using support::variable;
 std::string trouble(const std::string& python = support::dask_python(), std::optional<bool> tls = {}) {
     bool works = true;
     const std::string text = failure_of([&] {
-        const Client client(local_cluster_options{.threads_per_worker = 1, .python = python, .tls = tls});
+        const Client client(local_cluster_options{
+            .threads_per_worker = 1, .dashboard_address = "", .python = python, .tls = tls}); // bokeh costs 1.3 s
         works = client.ncores().size() == 1 &&
                 support::all_right(joblot::Parallel({.backend = joblot::dask::backend{.client = &client}})
                                        .map(support::right_value, std::views::iota(0, support::tasks_in_call)));
