@@ -7,10 +7,12 @@ from this one, which has imported Dask already. Importing it is nearly all that 
 A request is a JSON list of words, the module or script and its arguments, with the three files that are to be stdin,
 stdout and stderr. The answer comes from the new process, and is its number. Its parent is the process that has started
 this one, which must be a "subreaper"; it is killed when that one ends. Dask's settings are those of this process.
+JOBLOT_TEST_DASK_IMPORTS names more modules that the programs will import.
 """
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -23,7 +25,7 @@ import distributed.cli.dask_scheduler
 import distributed.cli.dask_worker
 import distributed.versions
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
 def become_child_of(parent):
@@ -40,6 +42,7 @@ def run(words):
     """What Python does with such a command line."""
     if words[0] == "-m":
         sys.argv = words[1:]
+        ctypes.CDLL(None).prctl(PR_SET_NAME, words[1].rpartition(".")[2].encode())  # for ps
         sys.modules.pop(words[1], None)
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
@@ -50,6 +53,8 @@ def run(words):
 
 def main():
     control, parent = socket.socket(fileno=0), os.getppid()
+    for module in os.environ.get("JOBLOT_TEST_DASK_IMPORTS", "").split():
+        importlib.import_module(module)
     distributed.versions.get_versions()  # all ask for them: up to 2025 that imports numpy and pandas, 0.5 s
     gc.freeze()  # what is there stays shared with the children
     while True:
