@@ -28,26 +28,33 @@ import distributed.versions
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
-def become_child_of(parent):
-    """In a group of its own, and killed with its parent."""
+def fork(parent):
+    """Forks a child of `parent`, which is killed with that one and leads a group. @return Whether this is the child."""
+    between = os.fork()
+    if between != 0:
+        os.waitpid(between, 0)
+        return False
+    between = os.getpid()
+    if os.fork() != 0:
+        os._exit(0)
     os.setpgid(0, 0)
-    while os.getppid() not in (parent, 1):  # until the process in between has ended
+    while os.getppid() == between:
         time.sleep(0.0005)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # which is gone
         os._exit(1)
+    return True
 
 
 def run(words):
     """What Python does with such a command line."""
     if words[0] == "-m":
-        sys.argv = words[1:]
+        sys.argv, sys.path[0] = words[1:], os.getcwd()
         ctypes.CDLL(None).prctl(PR_SET_NAME, words[1].rpartition(".")[2].encode())  # for ps
         sys.modules.pop(words[1], None)
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = words
-        sys.path[0] = os.path.dirname(words[0])
+        sys.argv, sys.path[0] = words, os.path.dirname(words[0])
         runpy.run_path(words[0], run_name="__main__")
 
 
@@ -55,17 +62,13 @@ def main():
     control, parent = socket.socket(fileno=0), os.getppid()
     for module in os.environ.get("JOBLOT_TEST_DASK_IMPORTS", "").split():
         importlib.import_module(module)
-    distributed.versions.get_versions()  # all ask for them: up to 2025 that imports numpy and pandas, 0.5 s
+    distributed.versions.get_versions()  # all ask for them; in 2022 that imports pandas, for 0.5 s
     gc.freeze()  # what is there stays shared with the children
     while True:
         words, files, _, _ = socket.recv_fds(control, 1 << 16, 3)
         if not words:
             return
-        between = os.fork()
-        if between == 0:
-            if os.fork() != 0:
-                os._exit(0)
-            become_child_of(parent)
+        if fork(parent):
             control.send(b"%d" % os.getpid())
             control.detach()
             for number, file in enumerate(files):
@@ -74,7 +77,6 @@ def main():
             return run(json.loads(words))
         for file in files:
             os.close(file)
-        os.waitpid(between, 0)
 
 
 if __name__ == "__main__":
