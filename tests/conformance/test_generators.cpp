@@ -42,7 +42,7 @@ auto infinite() { return views::iota(0) | views::transform(delayed(identity)); }
 TEST_CASE("a generator yields every result in task order", "[generator]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     const int n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend);
-    const int n = backend.fewer(GENERATE(0, 1, 2, 100, 500));
+    const int n = backend.fewer(GENERATE_COPY(0, 1, 2, 100, backend.shared_memory ? 1000 : 500));
     const joblot::batch_size_option batch =
         GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{1}, joblot::batch_size_option{13});
     const Parallel parallel({.n_jobs = n_jobs, .batch_size = batch});

@@ -181,7 +181,7 @@ TEST_CASE("[J18] the user's range is never entered by two threads at once", "[in
     JOBLOT_NEEDS(backend.closures);
     const int n_jobs = GENERATE(2, 4, 12);
     const joblot::batch_size_option batch = GENERATE(joblot::batch_size_option{}, joblot::batch_size_option{1});
-    const int n = backend.fewer(200);
+    const int n = backend.fewer(backend.shared_memory ? 500 : 200);
     support::exclusive_zone zone;
     const auto guarded_task = [&zone](int i) { return zone.run([i] { return delayed(twice)(i); }); };
     const auto guarded_filter = [&zone](int i) { return zone.run([i] { return i >= 0; }); };

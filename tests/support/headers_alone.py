@@ -15,10 +15,11 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import re
 import shlex
 import subprocess
 import sys
+
+import include_graph
 
 # The ones that save most, each behind those that it includes. Another choice is as right, but slower.
 PRECOMPILED = ("error.hpp", "wire/parcel.hpp", "dispatch/job.hpp", "wire/archive.hpp", "process/worker_main.hpp",
@@ -26,22 +27,18 @@ PRECOMPILED = ("error.hpp", "wire/parcel.hpp", "dispatch/job.hpp", "wire/archive
                "dask/data/scattered_images.hpp", "dask/call/answer_taker.hpp")
 
 
-def include_graph(root, headers):
-    """header -> all that it includes, directly or not; by names like dispatch/job.hpp."""
-    direct = {}
-    for header in headers:
-        names = re.findall(r'^\s*#\s*include\s+["<]([^">]+)[">]', (root / header).read_text(), re.MULTILINE)
-        paths = {name.removeprefix("joblot/") if name.startswith("joblot/")
-                 else os.path.normpath(os.path.join(os.path.dirname(header), name)) for name in names}
-        direct[header] = paths & set(headers)
-    graph = {}
+def all_included(root):
+    """header -> all of ours that it includes, itself or by others; by names like dispatch/job.hpp."""
+    texts = include_graph.read_tree(root)
+    found = {}
 
-    def closure(header):
-        if header not in graph:
-            graph[header] = direct[header].union(*map(closure, direct[header]))
-        return graph[header]
+    def included(header):
+        if header not in found:
+            own, _ = include_graph.includes_of(header, texts[header], texts)
+            found[header] = set(own).union(*map(included, own))
+        return found[header]
 
-    return {header: closure(header) for header in headers}
+    return {header: included(header) for header in texts}
 
 
 def options_of(commands, target, clang):
@@ -55,22 +52,20 @@ def options_of(commands, target, clang):
 
 
 class Work:
-    """How headers are compiled, and which of them are precompiled already."""
+    """How headers are compiled; `precompiled` must have been before the others are."""
 
-    def __init__(self, options, folder, graph):
-        self.options, self.folder, self.graph = options, folder, graph
-        self.precompiled = {}  # header -> file
+    def __init__(self, options, folder, included, precompiled):
+        self.options, self.folder, self.included, self.precompiled = options, folder, included, precompiled
         folder.mkdir(parents=True, exist_ok=True)
 
     def precompile(self, header):
         """Not on top of another one: clang 19 crashes when it reads some of these."""
-        self.precompiled[header] = self.path(header, ".pch")
-        return self.run(header, ".hpp", "-fpch-instantiate-templates", "-o", self.precompiled[header])
+        return self.run(header, ".hpp", "-fpch-instantiate-templates", "-o", self.path(header, ".pch"))
 
     def compile(self, header):
-        first = next((self.precompiled[name] for name in reversed(PRECOMPILED)
-                      if name in self.precompiled and name in self.graph[header]), None)
-        return self.run(header, ".cpp", "-fsyntax-only", *(("-include-pch", first) if first else ()))
+        first = next((name for name in reversed(self.precompiled) if name in self.included[header]), None)
+        before = ("-include-pch", self.path(first, ".pch")) if first else ()
+        return self.run(header, ".cpp", "-fsyntax-only", *before)
 
     def path(self, header, ending):
         return self.folder / (header.replace("/", "-").removesuffix(".hpp") + ending)
@@ -87,11 +82,12 @@ class Work:
 def main(commands, target, clang, root, folder, *headers):
     root = pathlib.Path(root) / "joblot"
     headers = [os.path.relpath(header, root) for header in headers]
-    if gone := [header for header in PRECOMPILED if not (root / header).exists()]:
+    included = all_included(root)
+    if gone := [header for header in PRECOMPILED if header not in included]:
         sys.exit(f"headers_alone.py: there is no {gone[0]} any more: PRECOMPILED names it")
-    work = Work(options_of(pathlib.Path(commands), target, clang), pathlib.Path(folder), include_graph(root, headers))
+    precompiled = [header for header in PRECOMPILED if clang and header in headers]
+    work = Work(options_of(pathlib.Path(commands), target, clang), pathlib.Path(folder), included, precompiled)
     failed = 0
-    precompiled = [header for header in PRECOMPILED if clang and header in work.graph]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for header, errors in zip(precompiled, pool.map(work.precompile, precompiled)):
             if errors:
