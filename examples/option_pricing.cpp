@@ -2,11 +2,12 @@
 // Prices European call options by Monte Carlo and compares with the Black-Scholes formula. The numbers are the same to
 // the last bit on every backend and for any number of workers, for three reasons: a task's random numbers depend on
 // the seed and the task's index alone, the size of a task does not depend on the workers, and sums are added in the
-// order of the tasks.
+// order of the tasks. They are the same with every standard library, too: joblot has distributions of its own.
 #include "cli.hpp"
 #include "digest.hpp"
 
 #include <joblot/joblot.hpp>
+#include <joblot/random.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +16,6 @@
 #include <iomanip>
 #include <iostream>
 #include <numbers>
-#include <random>
 #include <ranges>
 #include <span>
 #include <vector>
@@ -34,14 +34,13 @@ struct payoff_sums {
 };
 
 payoff_sums simulate(const call_option& option, std::int64_t paths, std::uint64_t seed) {
-    std::mt19937_64 random(joblot::this_task::seed(seed));
-    std::normal_distribution<double> normal;
+    auto rng = joblot::this_task::rng(seed);
     const double deviation = option.volatility * std::sqrt(option.years);
     const double drift = option.rate * option.years - 0.5 * deviation * deviation;
     const double discount = std::exp(-option.rate * option.years);
     payoff_sums sums;
     for (std::int64_t i = 0; i < paths; ++i) {
-        const double price = option.spot * std::exp(drift + deviation * normal(random));
+        const double price = option.spot * std::exp(drift + deviation * joblot::normal(rng));
         const double payoff = discount * std::max(0.0, price - option.strike);
         sums.sum += payoff;
         sums.squares += payoff * payoff;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// `import joblot;`: the names of joblot/joblot.hpp and joblot/stop_on_signal.hpp, as a module. What the reference names
-// is exported; a program may use headers of joblot in other files, for they are the same entities.
+// `import joblot;`: the names of joblot/joblot.hpp, joblot/random.hpp and joblot/stop_on_signal.hpp, as a module. What the
+// reference names is exported; a program may use headers of joblot in other files, for they are the same entities.
 module;
 
 #include <joblot/joblot.hpp>
+#include <joblot/random.hpp>
 #include <joblot/stop_on_signal.hpp>
 
 export module joblot;
@@ -34,6 +35,7 @@ using joblot::time_limit;
 using joblot::generator;
 using joblot::outcome;
 using joblot::persisted;
+using joblot::reduced;
 using joblot::unordered_generator;
 
 // ---- errors
@@ -73,6 +75,15 @@ using joblot::travel;
 using joblot::travels_as_bytes;
 using joblot::travels_as_container;
 
+// ---- random numbers
+using joblot::exponential;
+using joblot::normal;
+using joblot::philox4x64;
+using joblot::random_bits_64;
+using joblot::shuffle;
+using joblot::uniform01;
+using joblot::uniform_int;
+
 // ---- progress, signals, versions
 using joblot::cpu_count;
 using joblot::progress_bar;
@@ -86,6 +97,7 @@ using joblot::version;
 
 export namespace joblot::this_task {
 using joblot::this_task::index;
+using joblot::this_task::rng;
 using joblot::this_task::seed;
 using joblot::this_task::stop_requested;
 using joblot::this_task::stop_token;

@@ -22,7 +22,7 @@ import include_graph  # noqa: E402
 # What a room is, as the picture says it.
 SAYS = {
     "words": "options, errors, tasks", "core": "what is in force where", "system": "Linux and POSIX",
-    "wire": "values as bytes", "types of others": "eigen, cereal, ...", "dispatch": "jobs, batches, results",
+    "wire": "values as bytes", "types of others": "eigen, cereal, ...", "random": "engine, distributions", "dispatch": "jobs, batches, results",
     "progress": "lines, bar, events", "backend": "the contract", "pool": "threads", "process": "worker processes",
     "dask": "what users name", "dask/generated": "module for workers", "dask/protocol": "Dask's bytes",
     "dask/net": "connections", "dask/session": "a client of a scheduler", "dask/local": "a cluster here",

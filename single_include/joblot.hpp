@@ -848,6 +848,7 @@ inline std::exception_ptr caught_error() { return thread_ends() ? thread_end_err
 // What a worker claims: some consecutive tasks of a call; and what may be done with them, whatever their types.
 
 #include <cstddef>
+#include <memory>
 #include <string>
 
 namespace joblot {
@@ -862,6 +863,25 @@ namespace detail {
 class encoder;
 class decoder;
 class result_listener;
+class any_partial;
+
+/// How the results of a call are combined into one, without their types; see reduction.hpp. Thread-safe.
+class any_reduction {
+public:
+    /// Writes what a worker has to know before it runs tasks of the call.
+    virtual void write_opening(encoder& to) const = 0;
+    /// What a process that was forked off combines its results in.
+    [[nodiscard]] virtual std::unique_ptr<any_partial> partial() const = 0;
+    /// Reads what a worker made of `count` results of tasks `first` to `last`, and combines it with what is there.
+    /// @throws serialization_error It is not that.
+    virtual void take(decoder& from, std::size_t first, std::size_t last, std::size_t count) = 0;
+
+protected:
+    any_reduction() = default;
+    ~any_reduction() = default;
+    any_reduction(const any_reduction&) = default;
+    any_reduction& operator=(const any_reduction&) = default;
+};
 
 /// Tasks and the places of their results, without their types: all of a call, or those that were read for one batch.
 /// They are named by their indices in the call. Thread-safe for different tasks.
@@ -882,8 +902,8 @@ public:
     virtual void drop_result(std::size_t index) = 0;
     /// Keeps a failure as a result, where the call wants that.
     virtual bool keep_failure(std::size_t index, failure f) = 0;
-    /// A result, which is kept, came at that try; to be told where it was not the first.
-    virtual void note_tries(std::size_t index, int tries) = 0;
+    /// The result of an attempt stands. It was made at that try.
+    virtual void result_stands(std::size_t index, int tries) = 0;
     [[nodiscard]] virtual std::string label(std::size_t index) noexcept = 0;
 
     // --- for tasks that run in other processes, see remote_batches.hpp
@@ -1765,6 +1785,14 @@ public:
         context_.index = index;
         return index < limit_.load(std::memory_order_relaxed); // relaxed: see job::halt
     }
+    /// How many tasks of a batch may start for one look at the mark that tells to stop. More than one where measuring
+    /// has made a batch so long that they take some 30 ns each: 2^8 bins of 1e8 samples took 0.067 s with a look before
+    /// each, and take 0.043 s. Between looks the compiler may also leave out the stores of `index`.
+    [[nodiscard]] std::size_t stride(const batch& b) const noexcept {
+        return sizer_.adapts() && b.size() >= 1024 ? 32 : 1;
+    }
+    /// Notes that task `index`, for which the mark need not be looked at, is next.
+    void starts(std::size_t index) noexcept { context_.index = index; }
     detail::task_context& context() noexcept { return context_; }
     detail::batch_sizer& sizer() noexcept { return sizer_; }
     /// Tells how many tasks ended well in the batch that runs.
@@ -2477,6 +2505,8 @@ public:
     [[nodiscard]] virtual const detail::runner_entry& remote_runner() const = 0;
     /// The same for a process that was forked, from which only results are sent.
     virtual void check_results_travel() const = 0;
+    /// What combines the results where they are made, or null where each is sent.
+    [[nodiscard]] virtual detail::any_reduction* reduction() noexcept { return nullptr; }
 
     /// No task at this index or above may start any more.
     [[nodiscard]] std::size_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
@@ -6654,6 +6684,8 @@ private:
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -6832,13 +6864,40 @@ inline std::uintptr_t resolve(const code_location& where, bool code) {
     return address;
 }
 
-/// Is told when a result has been written, while what it refers to is still there.
+/// What a worker has combined of the results of one request; see dispatch/reduction.hpp. Used by one thread.
+class any_partial {
+public:
+    any_partial() = default;
+    any_partial(const any_partial&) = delete;
+    any_partial& operator=(const any_partial&) = delete;
+    virtual ~any_partial() = default;
+
+    /// Writes what is there. What it refers to stays until `clear`.
+    virtual void write(encoder& to) = 0;
+    virtual void clear() noexcept = 0;
+};
+
+/// Is told what became of a result, while what it refers to is still there.
 class result_listener {
 public:
-    virtual void result_written() = 0;
+    /// Whether the task has run for too long, so that its result does not count; it has failed then.
+    virtual bool refuses() = 0;
+    /// The result counts. It was written, or is among those of `partial`.
+    virtual void result_stands() = 0;
+    /// Where results are combined.
+    virtual any_partial& partial() = 0;
+
+    void result_written() {
+        if (!refuses()) result_stands();
+    }
 
 protected:
     ~result_listener() = default;
+};
+
+/// Results could not be combined, which fails the call and is no task's failure. Never leaves the library.
+struct not_combined {
+    std::exception_ptr why;
 };
 
 /// What runs tasks of one type in a worker.
@@ -6849,8 +6908,12 @@ class runner_entry {
 public:
     /// Reads one task, makes its call and writes the result. Throws what the call throws.
     using function = void (*)(decoder& task, encoder& result, result_listener& then);
+    /// Reads what the request says before its tasks, and makes what their results are combined in.
+    using opening = std::unique_ptr<any_partial> (*)(decoder& from);
 
-    explicit runner_entry(function f) noexcept : run_(f), next_(list().load(std::memory_order_relaxed)) {
+    /// @param o Null where each result is sent.
+    explicit runner_entry(function f, opening o = nullptr) noexcept
+        : run_(f), open_(o), next_(list().load(std::memory_order_relaxed)) {
         // release: whoever finds the entry sees what is in it. Libraries may be loaded by several threads.
         while (!list().compare_exchange_weak(next_, this, std::memory_order_release, std::memory_order_relaxed)) {
         }
@@ -6859,6 +6922,9 @@ public:
     runner_entry& operator=(const runner_entry&) = delete;
 
     void run(decoder& task, encoder& result, result_listener& then) const { run_(task, result, then); }
+
+    [[nodiscard]] bool combines() const noexcept { return open_ != nullptr; }
+    [[nodiscard]] std::unique_ptr<any_partial> open(decoder& from) const { return open_(from); }
 
     [[nodiscard]] code_location location() const { return locate(reinterpret_cast<std::uintptr_t>(this)); }
 
@@ -6878,6 +6944,7 @@ private:
     }
 
     function run_;
+    opening open_;
     const runner_entry* next_;
 };
 
@@ -6890,7 +6957,8 @@ private:
 
 namespace joblot::detail {
 
-/// Head of a `run` frame. It is followed by a part for each task.
+/// Head of a `run` frame. It is followed by a part for each task; where results are combined, by one before them that
+/// says how.
 struct run_request {
     std::uint64_t sequence = 0;     ///< number of the request; comes back with its results
     code_location runner{};         ///< what runs the tasks
@@ -6901,11 +6969,12 @@ struct run_request {
     std::int32_t depth = 0;         ///< how many calls the tasks are nested in
     std::int32_t inner_threads = 0; ///< `inner_max_num_threads`; 0: not set
     std::uint32_t one_by_one = 0;   ///< 1: somebody waits for each single result
-    std::uint32_t unused = 0;
+    std::uint32_t combines = 0;     ///< 1: the worker combines the results
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 
-/// Head of a `results` frame. It is followed by a part for each task.
+/// Head of a `results` frame. It is followed by a part for each task; where results are combined, those of the tasks
+/// hold no values, and one part more holds what was made of them.
 struct run_results {
     std::uint64_t sequence = 0; ///< of the request
     std::uint32_t begin = 0;    ///< position of the first task in the request
@@ -6918,10 +6987,11 @@ static_assert(sizeof(run_results) % stream_alignment == 0);
 
 /// What a part of a `results` frame holds; its mark.
 enum class task_result_kind : std::uint32_t {
-    value = 1, ///< the encoded result
-    exception, ///< an encoded exception
-    skipped,   ///< nothing: the task was not started, as nobody wants it any more
-    unreadable ///< an encoded exception: the input could not be read (in a process that was forked)
+    value = 1,  ///< the encoded result
+    exception,  ///< an encoded exception
+    skipped,    ///< nothing: the task was not started, as nobody wants it any more
+    unreadable, ///< an encoded exception: the input could not be read (in a process that was forked)
+    uncombined  ///< an encoded exception: results could not be combined
 };
 
 /// What a worker and its owner tell each other while tasks run, without a message. Lives in memory that both share; for
@@ -8511,7 +8581,8 @@ public:
                 .timeout = timeout_ ? timeout_->count() : 0,
                 .depth = inside.depth,
                 .inner_threads = inside.inner_max_num_threads.value_or(0),
-                .one_by_one = one_by_one_};
+                .one_by_one = one_by_one_,
+                .combines = job_.reduction() != nullptr};
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
@@ -8520,6 +8591,13 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
+        if (const any_reduction* const r = job_.reduction()) {
+            const std::size_t blocks = message.blocks.size();
+            const std::size_t part = message.begin_part();
+            encoder to(message);
+            r->write_opening(to);
+            message.end_part(part, blocks, 0);
+        }
         range = write_tasks(c, range, message);
         message.patch(0, request_for(c, range, sequence, worker_id));
         return range;
@@ -8541,10 +8619,24 @@ public:
         if (head.sequence != c.sequence() || !c.note_received(head.begin, head.count, head.last != 0) || head.took < 0)
             throw serialization_error("joblot: a worker gave results of tasks that it was not asked for, or has given",
                                       "a frame");
-        for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
+        const std::size_t begin = sent.begin + head.begin;
+        const std::size_t end = begin + head.count;
+        std::size_t values = 0;
+        for (std::size_t k = begin; k != end; ++k) {
             std::uint32_t mark = 0;
             decoder from(message.part(mark), find);
+            if (static_cast<task_result_kind>(mark) == task_result_kind::value) ++values;
             take_result(c, k, static_cast<task_result_kind>(mark), from, where);
+        }
+        if (any_reduction* const r = job_.reduction()) {
+            std::uint32_t mark = 0;
+            decoder from(message.part(mark), find);
+            try {
+                r->take(from, c.index(begin), c.index(end), values);
+            } catch (...) { // the tasks count as done: nothing else may come of the call
+                job_.abort(caught_error());
+                if (thread_ends()) throw;
+            }
         }
         advance(c, seat);
         if (head.last) c.answered(std::chrono::nanoseconds(head.took));
@@ -8634,17 +8726,18 @@ private:
 
     void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from,
                      const std::string& where) const {
-        if (kind < task_result_kind::value || kind > task_result_kind::unreadable)
+        if (kind < task_result_kind::value || kind > task_result_kind::uncombined)
             throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
         if (kind == task_result_kind::skipped) { // it was told a limit, and limits only fall
             if (c.index(k) >= job_.limit()) return;
             throw serialization_error("joblot: a worker left out a task that it was to run", "a frame");
         }
+        if (kind == task_result_kind::uncombined) return job_.abort(decode_exception(from, where));
         if (kind == task_result_kind::unreadable) return job_.fail_input(c.index(k), decode_exception(from, where));
         try {
             if (kind == task_result_kind::exception) std::rethrow_exception(decode_exception(from, where));
             c.of().tasks()->decode(c.index(k), from);
-            if (c.tries(k) > 1) c.of().tasks()->note_tries(c.index(k), c.tries(k));
+            c.of().tasks()->result_stands(c.index(k), c.tries(k));
             c.note_done(k);
         } catch (const timeout_error& e) {
             const bool from_worker = timeout_ && e.label().empty() && e.index() == c.index(k);
@@ -9512,6 +9605,7 @@ void drop_inherited_output() {
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -9614,25 +9708,27 @@ public:
     static constexpr std::chrono::milliseconds longest_wait{5};
     static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
 
-    /// @param seat Where the tasks run: it knows which are late.
-    basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat)
-        : sink_(sink), request_(request), seat_(seat) {
+    /// @param seat    Where the tasks run: it knows which are late.
+    /// @param partial What results are combined in, or null.
+    basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat, any_partial* partial)
+        : sink_(sink), request_(request), seat_(seat), partial_(partial) {
         head_.sequence = request.sequence;
         begin_message();
     }
 
-    /// Where the next result is to be written; to be followed by one of the three below.
+    /// Where the next result is to be written; to be followed by one of those below.
     encoder& begin_result() {
         blocks_before_ = message_.blocks.size();
         part_at_ = message_.begin_part();
         return to_.emplace(message_); // each part is read on its own: it must not refer to what came before
     }
-    void result_written() override {
-        if (seat_.passed_deadline())
-            result_failed(late_error()); // its owner was not quick enough to end it
-        else
-            end_result(task_result_kind::value);
+    bool refuses() override {
+        const bool late = seat_.passed_deadline();
+        if (late) result_failed(late_error()); // its owner was not quick enough to end it
+        return late;
     }
+    void result_stands() override { end_result(task_result_kind::value); }
+    any_partial& partial() override { return *partial_; }
     /// That the task whose result was begun is late. The owner, which knows its label, adds that.
     [[nodiscard]] std::exception_ptr late_error() const {
         const std::size_t index = request_.first + head_.begin + head_.count;
@@ -9694,18 +9790,26 @@ private:
     void send() {
         head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
         message_.patch(0, head_);
+        if (partial_) {
+            const std::size_t blocks = message_.blocks.size();
+            const std::size_t part = message_.begin_part();
+            partial_->write(to_.emplace(message_));
+            message_.end_part(part, blocks, 0);
+        }
         try {
             sink_.send_results(message_);
         } catch (...) { // what was sent before went well: it was a task of this message
             if (sink_.is_cut_off()) seat_.blame(head_.count == 1 ? request_.first + head_.begin : task_board::nothing);
             throw;
         }
+        if (partial_) partial_->clear();
         begin_message();
     }
 
     results_sink& sink_;
     const run_request& request_;
     const worker_seat& seat_;
+    any_partial* const partial_;
     outgoing message_;
     std::optional<encoder> to_;
     run_results head_{};
@@ -9717,12 +9821,14 @@ private:
 using results_writer = basic_results_writer<>;
 
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
+/// @param partial What results are combined in, or null.
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
-void run_tasks(const run_request& request, task_board& board, results_sink& sink, RunOne run_one) {
+void run_tasks(const run_request& request, task_board& board, results_sink& sink, any_partial* partial,
+               RunOne run_one) {
     worker_seat seat(board, request.worker_id, request.depth,
                      request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
-    results_writer writer(sink, request, seat);
+    results_writer writer(sink, request, seat, partial);
     for (std::uint32_t k = 0; k != request.count; ++k) {
         if (!seat.start(request.first + k, request.timeout)) {
             writer.skip();
@@ -9735,6 +9841,9 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
         } catch (const unreadable& e) {
             sink.end_copy();
             writer.result_failed(e.why, task_result_kind::unreadable);
+        } catch (const not_combined& e) {
+            sink.end_copy();
+            writer.result_failed(e.why, task_result_kind::uncombined);
         } catch (const std::bad_alloc&) {
             sink.end_copy();
             const bool ends = sink.out_of_memory();
@@ -9770,7 +9879,15 @@ void run_request_message(incoming message, const decoder::image_finder& find, ta
     const runner_entry& runner = runner_entry::at(request.runner);
     if (request.count > message.remaining() / sizeof(part_header))
         message.fail("more tasks than parts", "the head of a batch");
-    run_tasks(request, board, sink, [&](std::uint32_t, encoder& to, results_writer& writer) {
+    if (runner.combines() != (request.combines != 0))
+        message.fail("results are to be combined, or not, otherwise than the code does", "the head of a batch");
+    std::unique_ptr<any_partial> partial;
+    if (runner.combines()) {
+        std::uint32_t mark = 0;
+        decoder from(message.part(mark), &find);
+        partial = runner.open(from);
+    }
+    run_tasks(request, board, sink, partial.get(), [&](std::uint32_t, encoder& to, results_writer& writer) {
         std::uint32_t mark = 0;
         decoder from(message.part(mark), &find);
         runner.run(from, to, writer);
@@ -11221,7 +11338,9 @@ private:
     void fork_worker(claimed_batch& c, claimed_batch::range range) {
         const run_request request = batches_.request_for(c, range, 1, id_);
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
-            run_tasks(request, board, sink, [&](std::uint32_t k, encoder& to, results_writer& writer) {
+            const any_reduction* const reduction = job_.reduction();
+            const auto partial = reduction ? reduction->partial() : nullptr;
+            run_tasks(request, board, sink, partial.get(), [&](std::uint32_t k, encoder& to, results_writer& writer) {
                 c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
             });
         });
@@ -11713,462 +11832,8 @@ std::size_t number_of_tasks(R& range, std::size_t most) {
 }
 
 } // namespace joblot::detail
-
-#include <concepts>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <type_traits>
-#include <utility>
-#include <vector>
-
-namespace joblot::detail {
-
-// All have the same members: `put(k, make)` keeps what `make()` returns as result k; different threads may put
-// different results at the same time. `take()` gives them all, `take(list)` appends them; for when nobody puts any
-// more. `most` is how many there can be.
-
-/// As many as memory has addresses for.
-template <class T>
-inline constexpr std::size_t most_values = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
-
-/// For tasks without a result.
-class no_results {
-public:
-    static constexpr std::size_t most = largest_size;
-
-    explicit no_results(std::size_t) {}
-    template <class Make>
-    void put(std::size_t, Make&& make) {
-        std::forward<Make>(make)();
-    }
-    void take() {}
-};
-
-/// For numbers and the like: they are written where the caller will find them.
-template <class R>
-class direct_results {
-    struct pointer {
-        R* values;
-        template <class Make>
-        void put(std::size_t k, Make&& make) const {
-            values[k] = std::forward<Make>(make)();
-        }
-    };
-
-public:
-    static constexpr std::size_t most = most_values<R>;
-
-    explicit direct_results(std::size_t n) : values_(n) {}
-    template <class Make>
-    void put(std::size_t k, Make&& make) {
-        bare().put(k, std::forward<Make>(make));
-    }
-    std::vector<R> take() { return std::move(values_); }
-    void take(std::vector<R>& all) { all.insert(all.end(), values_.begin(), values_.end()); }
-    pointer bare() noexcept { return {values_.data()}; }
-
-private:
-    std::vector<R> values_;
-};
-
-/// For everything else that can be moved. An optional of its own for each result, so `bool`s share no byte.
-template <class R>
-class movable_results {
-public:
-    static constexpr std::size_t most = most_values<std::optional<R>>;
-
-    explicit movable_results(std::size_t n) : values_(n) {}
-    template <class Make>
-    void put(std::size_t k, Make&& make) {
-        values_[k].emplace(std::forward<Make>(make)());
-    }
-    std::vector<R> take() {
-        std::vector<R> all;
-        all.reserve(values_.size());
-        take(all);
-        return all;
-    }
-    void take(std::vector<R>& all) {
-        for (auto& v : values_) all.push_back(std::move(*v));
-    }
-    std::optional<R>& operator[](std::size_t k) { return values_[k]; }
-
-private:
-    std::vector<std::optional<R>> values_;
-};
-
-/// For results that are handed out one by one; `void` becomes `std::monostate`.
-template <class R>
-class streamed_results {
-public:
-    explicit streamed_results(std::size_t n) : values_(n) {}
-    template <class Make>
-    void put(std::size_t k, Make&& make) {
-        if constexpr (std::is_void_v<R>) {
-            std::forward<Make>(make)();
-            values_[k].emplace();
-        } else {
-            values_[k].emplace(std::forward<Make>(make)());
-        }
-    }
-    std::optional<stored_t<R>>& operator[](std::size_t k) { return values_[k]; }
-
-private:
-    std::vector<std::optional<stored_t<R>>> values_;
-};
-
-/// For `outcomes`: failures are results too.
-template <class R>
-class outcome_results {
-public:
-    static constexpr bool keeps_failures = true;
-    static constexpr std::size_t most = most_values<std::optional<outcome<R>>>;
-    using list = std::vector<outcome<R>>;
-
-    explicit outcome_results(std::size_t n) : values_(n) {}
-    template <class Make>
-    void put(std::size_t k, Make&& make) {
-        if constexpr (std::is_void_v<R>) {
-            std::forward<Make>(make)();
-            values_[k].emplace(std::in_place, std::monostate{});
-        } else {
-            values_[k].emplace(std::in_place, std::forward<Make>(make)());
-        }
-    }
-    void put_failure(std::size_t k, failure f) { values_[k].emplace(std::move(f)); }
-    /// Value k, which is there, came at that try.
-    void note_tries(std::size_t k, int tries) { values_[k]->tries_ = tries; }
-    /// Fills in what a stopped call has left; not in `take`, where it costs each task of every call 12 instructions.
-    /// @param missing Gives the failure of task k, which did not end.
-    template <class Missing>
-    void fill(Missing missing) {
-        for (std::size_t k = 0; k != values_.size(); ++k) {
-            if (!values_[k]) put_failure(k, missing(k));
-        }
-    }
-    /// Appends all of them to `all`, where they have the indices that they have in the call.
-    void take(list& all) {
-        for (auto& v : values_) {
-            v->index_ = all.size();
-            all.push_back(std::move(*v));
-        }
-    }
-    std::optional<outcome<R>>& operator[](std::size_t k) { return values_[k]; }
-
-private:
-    std::vector<std::optional<outcome<R>>> values_;
-};
-
-template <class R>
-concept plain_number_like = std::is_trivially_default_constructible_v<R> && std::is_trivially_copyable_v<R> &&
-                            std::is_move_assignable_v<R> && !std::same_as<R, bool>;
-
-template <class R>
-struct list_results_of {
-    using type = movable_results<R>;
-};
-template <plain_number_like R>
-struct list_results_of<R> {
-    using type = direct_results<R>;
-};
-template <>
-struct list_results_of<void> {
-    using type = no_results;
-};
-
-/// What keeps the results of a call that returns a `std::vector<R>`, or nothing for `void`.
-template <class R>
-using list_results = typename list_results_of<R>::type;
-
-template <class Results>
-inline constexpr bool keeps_failures = requires { Results::keeps_failures; };
-
-} // namespace joblot::detail
-
-#include <cstddef>
-#include <exception>
-#include <string>
-#include <utility>
-
-namespace joblot::detail {
-
-template <class Tasks>
-std::string label_or_nothing(Tasks& tasks, std::size_t k) noexcept {
-    try {
-        return tasks.label(k); // may have to make the task anew, and that may be what failed
-    } catch (...) {
-        return {};
-    }
-}
-
-/// What the fast loop uses instead of `x`: where it offers one, a copy of its bare pointers, which the compiler can
-/// keep in registers. Through `x` itself they would be read anew for each task, as looking at the halt mark might
-/// change them.
-template <class X>
-decltype(auto) bare(X& x) {
-    if constexpr (requires { x.bare(); })
-        return x.bare();
-    else
-        return static_cast<X&>(x);
-}
-
-/// The fast loop: nothing per task but the call itself and one look at the halt mark. Gives how many tasks ended.
-/// @param offset Index in the call of the first of `tasks` and `results`.
-template <class Tasks, class Results>
-std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
-    std::size_t i = b.first();
-    const std::size_t last = i + b.size();
-    try {
-        auto&& from = bare(tasks);
-        auto&& to = bare(results);
-        for (; i != last && w.may_start(i); ++i)
-            to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
-    } catch (const unreadable& e) {
-        j.fail_input(i, e.why);
-    } catch (...) {
-        w.context().stop.reset();
-        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
-        if (thread_ends()) {
-            w.add_completed(i - b.first());
-            throw;
-        }
-    }
-    w.add_completed(i - b.first());
-    return i - b.first();
-}
-
-/// Makes the failures of the tasks that a stopped call has left; for when no worker is inside any more. They share one
-/// exception.
-class left_tasks {
-public:
-    explicit left_tasks(const job& j) : job_(j) {}
-
-    [[nodiscard]] failure at(std::size_t index, std::string label = {}) {
-        if (!why_) why_ = std::make_exception_ptr(cancelled(job_.completed_tasks()));
-        return {why_, {index, std::move(label)}, 0};
-    }
-
-private:
-    const job& job_;
-    std::exception_ptr why_; // null as long as there is none: most calls leave no task
-};
-
-// The loop with time limits, retries and outcomes is compiled once, for all tasks: what it does per task is long
-// against the call of a virtual function.
-
-/// How a task ended: its last exception, or null, and at which try.
-struct task_end {
-    std::exception_ptr error{};
-    int tries = 0;
-};
-
-/// Runs a task of a batch until it succeeds or may not be tried again.
-/// @throws unreadable, which no other try would mend.
-inline void try_task(job& j, worker& w, const batch& b, std::size_t index, task_end& end) {
-    using clock = task_context::clock;
-    const auto limit = j.settings().given->timeout.limit();
-    const int retries = j.settings().given->retries;
-    for (int tries_left = retries;; --tries_left) {
-        if (limit) w.context().deadline = deadline_after(clock::now(), *limit);
-        end = {nullptr, retries - tries_left + 1};
-        try {
-            b.tasks()->attempt(index, tries_left > 0);
-        } catch (const unreadable&) {
-            throw;
-        } catch (...) {
-            if (thread_ends()) throw;
-            end.error = std::current_exception();
-        }
-        w.context().stop.reset(); // the next attempt has a time limit of its own
-        // A late task timed out, also when it threw: it may have done so because it was told to stop.
-        if (limit && clock::now() >= w.context().deadline)
-            end.error = std::make_exception_ptr(timeout_error({index, b.tasks()->label(index)}, *limit));
-        if (!end.error || tries_left == 0 || !w.may_start(index)) return;
-    }
-}
-
-/// The task ends its thread. That fails it, and the call as well where the thread is the caller's own.
-inline void fail_with_thread(job& j, worker& w, const batch& b, std::size_t index, int tries) {
-    w.context().stop.reset();
-    if (w.context().worker_id == 0) return j.fail(index, thread_end_error(), b.tasks()->label(index));
-    if (j.task_failed(b, index, thread_end_error(), tries)) w.add_completed(1);
-}
-
-/// Runs the tasks of a batch with time limits, retries and outcomes. Gives how many of them ended.
-inline std::size_t run_careful(job& j, worker& w, const batch& b) {
-    std::size_t i = b.first();
-    for (; i != b.first() + b.size() && w.may_start(i); ++i) {
-        task_end end;
-        std::exception_ptr input_error;
-        try {
-            try_task(j, w, b, i, end);
-        } catch (const unreadable& e) {
-            input_error = e.why;
-        } catch (...) { // nothing else leaves try_task
-            fail_with_thread(j, w, b, i, end.tries);
-            throw;
-        }
-        w.context().deadline = task_context::clock::time_point::max();
-        if (input_error) {
-            j.fail_input(i, std::move(input_error));
-            break;
-        }
-        if (end.error) {
-            b.tasks()->drop_result(i); // a late one may have left a value
-            if (!j.task_failed(b, i, std::move(end.error), end.tries)) break;
-        } else if (end.tries > 1) {
-            b.tasks()->note_tries(i, end.tries);
-        }
-        w.add_completed(1);
-    }
-    return i - b.first();
-}
-
-/// Whether a call needs the careful loop.
-template <class Results>
-bool needs_care(const call_settings& s) noexcept {
-    return keeps_failures<Results> || s.given->timeout.limit() || s.given->retries > 0;
-}
-
-} // namespace joblot::detail
-
-#include <cstddef>
-#include <string>
-#include <type_traits>
-#include <utility>
-
-namespace joblot::detail {
-
-/// @tparam Base    Of `any_tasks`; its member `first` is the index of the first of the tasks.
-/// @tparam Tasks   Where they come from (see source.hpp); a reference, if it is the job's.
-/// @tparam Results Where results go (see results.hpp).
-template <class Base, class Tasks, class Results>
-class typed_tasks : public Base {
-    using tasks_type = std::remove_reference_t<Tasks>;
-
-public:
-    typed_tasks(Tasks tasks, std::size_t size) : tasks_(tasks), results_(size) {}
-    /// Tasks that are still to come.
-    explicit typed_tasks(std::size_t first_index) : Base(first_index), results_(0) {}
-
-    std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
-        return careful ? run_careful(j, w, b) : run_plain(j, w, b, tasks_, results_, Base::first);
-    }
-    void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
-        const std::size_t k = index - Base::first;
-        results_.put(k, [&]() -> typename tasks_type::result_type {
-            if constexpr (tasks_type::repeatable) {
-                if (keep_task) return tasks_.call_again(k);
-            }
-            return tasks_.call(k);
-        });
-    }
-    void drop_result([[maybe_unused]] std::size_t index) override {
-        if constexpr (keeps_failures<Results>) results_[index - Base::first].reset();
-    }
-    bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
-        if constexpr (keeps_failures<Results>) results_.put_failure(index - Base::first, std::move(f));
-        return keeps_failures<Results>;
-    }
-    void note_tries([[maybe_unused]] std::size_t index, [[maybe_unused]] int tries) override {
-        if constexpr (keeps_failures<Results>) results_.note_tries(index - Base::first, tries);
-    }
-    [[nodiscard]] std::string label(std::size_t index) noexcept override {
-        const std::size_t k = index - Base::first;
-        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
-    }
-    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
-    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
-        tasks_.run_forked(index - Base::first, to, then);
-    }
-    void decode(std::size_t index, decoder& from) override {
-        const std::size_t k = index - Base::first;
-        results_.put(k, [&]() -> decltype(auto) { return tasks_.decode(k, from); });
-    }
-
-    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
-    [[nodiscard]] Results& results() noexcept { return results_; }
-
-protected:
-    Tasks tasks_;
-    Results results_;
-};
-
-} // namespace joblot::detail
-
-#include <algorithm>
-#include <atomic>
-#include <cstddef>
-#include <string>
-
-namespace joblot::detail {
-
-/// All tasks of a call.
-struct all_tasks : any_tasks {
-    static constexpr std::size_t first = 0;
-};
-
-/// @tparam Source  Tasks by index, all members thread-safe (see `indexed_source`).
-/// @tparam Results Where results go (see results.hpp).
-template <class Source, class Results>
-class indexed_job final : public job {
-public:
-    indexed_job(const call_settings& settings, Source& source)
-        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size()),
-          size_(source.size()) {
-        report_start();
-    }
-
-    [[nodiscard]] std::size_t tasks_left() const noexcept override {
-        return size_ - std::min(size_, next_.load(std::memory_order_relaxed));
-    }
-
-    [[nodiscard]] batch claim(worker& w) override {
-        // relaxed: the counter hands out indices and nothing else; tasks and results are published by the backend's
-        // start and end of a worker.
-        const std::size_t seen = next_.load(std::memory_order_relaxed);
-        if (seen >= size_ || is_halted()) return {};
-        const std::size_t wanted = w.sizer().next(size_ - seen);
-        const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
-        if (first >= size_) return {};
-        return {first, std::min(wanted, size_ - first), &tasks_};
-    }
-
-    [[nodiscard]] bool wait() override { return false; }
-
-    [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
-
-    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(); }
-    void check_results_travel() const override { Source::check_results_travel(); }
-
-    /// The results, in order; for when the call is over and `throw_if_failed` let it pass.
-    auto take() {
-        if constexpr (keeps_failures<Results>) {
-            left_tasks left(*this);
-            typename Results::list all;
-            all.reserve(size_);
-            if (is_halted()) tasks_.results().fill([&](std::size_t k) { return left.at(k, tasks_.label(k)); });
-            tasks_.results().take(all);
-            return all;
-        } else {
-            return tasks_.results().take();
-        }
-    }
-
-protected:
-    std::string first_label() override { return tasks_.label(0); }
-
-private:
-    typed_tasks<all_tasks, Source&, Results> tasks_;
-    std::size_t size_;
-    // Every worker adds to it for every batch: on a line of its own.
-    alignas(64) std::atomic<std::size_t> next_{0};
-};
-
-} // namespace joblot::detail
-// ---- joblot/dispatch/purity.hpp
-// Which ranges several threads may read at once: the ones where reading an element runs no code that could mind.
+// ---- joblot/wire/remote_task.hpp
+// Tasks between processes: which can be sent, how one is written, and what runs it where it has arrived.
 
 // ---- joblot/persisted.hpp
 // `persisted<T>`: the result of a task that stays where it was made. To have a task leave it so is to *persist* it.
@@ -12675,6 +12340,881 @@ inline constexpr bool persists_result<task<labelled<persisting_call<F>>, Args...
 
 } // namespace joblot
 
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace joblot {
+
+namespace detail {
+
+// --- what the function takes, where it says so
+
+template <class F>
+struct parameters {
+    using type = void; // overloaded or generic: it takes what it is given
+};
+template <class R, class... P>
+struct parameters<R (*)(P...)> {
+    using type = std::tuple<std::type_identity<P>...>;
+};
+template <class R, class... P>
+struct parameters<R (*)(P...) noexcept> : parameters<R (*)(P...)> {};
+template <class M>
+struct call_operator;
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...)> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) const> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) noexcept> : parameters<R (*)(P...)> {};
+template <class R, class C, class... P>
+struct call_operator<R (C::*)(P...) const noexcept> : parameters<R (*)(P...)> {};
+template <class F>
+    requires requires { typename call_operator<decltype(&F::operator())>::type; }
+struct parameters<F> : call_operator<decltype(&F::operator())> {};
+
+template <class F>
+struct parameters<persisting_call<F>> : parameters<F> {};
+
+/// The decayed type of parameter I, or void.
+template <class F, std::size_t I>
+constexpr auto parameter_of() {
+    using list = typename parameters<F>::type;
+    if constexpr (std::is_void_v<list>)
+        return std::type_identity<void>();
+    else if constexpr (I < std::tuple_size_v<list>)
+        return std::type_identity<std::decay_t<typename std::tuple_element_t<I, list>::type>>();
+    else
+        return std::type_identity<void>();
+}
+template <class F, std::size_t I>
+using parameter_t = typename decltype(parameter_of<F, I>())::type;
+
+// --- arguments
+
+/// How an argument is held where the call is made.
+template <class Arg, class Parameter>
+struct received {
+    using value = Arg;
+    static constexpr bool possible = travels<Arg>;
+    static value read(decoder& from) { return decode<Arg>(from); }
+    static value&& pass(value& v) { return std::move(v); }
+};
+/// `std::cref`: the original is written, and the call gets a reference to what has arrived.
+template <class T, class Parameter>
+struct received<std::reference_wrapper<const T>, Parameter> {
+    using value = T;
+    static constexpr bool possible = travels<T>;
+    static value read(decoder& from) { return decode<T>(from); }
+    static const T& pass(const value& v) { return v; }
+};
+/// A function that takes `std::span<const E>` reads a container's elements where they arrived.
+template <class Arg, class E>
+    requires(way_v<Arg> == way::block && std::same_as<std::remove_cv_t<typename Arg::value_type>, E> &&
+             alignof(E) <= stream_alignment)
+struct received<Arg, std::span<const E>> {
+    using value = std::span<const E>;
+    static constexpr bool possible = true;
+    static value read(decoder& from) { return decode_view<E>(from, name_for_errors<Arg>()); }
+    static value pass(value v) { return v; }
+};
+template <class T, class E>
+    requires(way_v<T> == way::block && std::same_as<std::remove_cv_t<typename T::value_type>, E> &&
+             alignof(E) <= stream_alignment)
+struct received<std::reference_wrapper<const T>, std::span<const E>> : received<T, std::span<const E>> {};
+
+template <class Arg>
+void encode_argument(encoder& to, const Arg& argument) {
+    encode(to, argument);
+}
+template <class T>
+void encode_argument(encoder& to, const std::reference_wrapper<const T>& argument) {
+    encode(to, argument.get());
+}
+
+// A label stays at home.
+template <class F>
+const F& bare_function(const F& f) {
+    return f;
+}
+template <class F>
+const F& bare_function(const labelled<F>& f) {
+    return f.function;
+}
+
+template <class R>
+inline constexpr bool result_travels = std::is_void_v<R> || travels<R>;
+template <>
+inline constexpr bool result_travels<void> = true;
+
+// What becomes of a task's result in the process that made it. All have the same members: whether it is possible for a
+// result, also whether from a process that was forked, which needs to be sent nothing; if not, why; how a request is
+// opened (see runner_entry); and what takes the result of a call.
+
+/// It is sent.
+struct result_sent {
+    template <class R>
+    static constexpr bool returns = result_travels<R>;
+    template <class R>
+    static constexpr bool possible = returns<R>;
+    template <class R>
+    static std::string refusal() {
+        return what_does_not_travel<R>("its result");
+    }
+    static constexpr runner_entry::opening open = nullptr;
+
+    template <class Call>
+    static void take(encoder& to, result_listener& then, Call call) {
+        if constexpr (std::is_void_v<std::invoke_result_t<Call>>) {
+            call();
+        } else {
+            const std::decay_t<std::invoke_result_t<Call>> value = call();
+            encode(to, value);
+            return then.result_written();
+        }
+        then.result_written();
+    }
+};
+/// It is dropped: it need not travel.
+struct result_dropped {
+    template <class R>
+    static constexpr bool returns = true;
+    template <class R>
+    static constexpr bool possible = true;
+    template <class R>
+    static std::string refusal() {
+        return {};
+    }
+    static constexpr runner_entry::opening open = nullptr;
+
+    template <class Call>
+    static void take(encoder&, result_listener& then, Call call) {
+        static_cast<void>(call());
+        then.result_written();
+    }
+};
+
+/// Writes, reads and runs tasks of one type.
+template <class Task, class Indices>
+struct remote_task;
+template <class F, class... Args, std::size_t... I>
+struct remote_task<task<F, Args...>, std::index_sequence<I...>> {
+    using function = std::remove_cvref_t<decltype(bare_function(std::declval<const F&>()))>;
+    template <std::size_t K, class Arg>
+    using arrival = received<Arg, parameter_t<function, K>>;
+    using result = task_result_t<task<F, Args...>>;
+
+    static constexpr bool callable = [] {
+        if constexpr (travels<function> && (arrival<I, Args>::possible && ...))
+            return std::invocable<function, decltype(arrival<I, Args>::pass(
+                                                std::declval<typename arrival<I, Args>::value&>()))...>;
+        else
+            return false;
+    }();
+    static constexpr bool possible = callable && result_travels<result>;
+
+    /// Whether a task may have blocks of memory beside the stream, so that it must live until it has been sent.
+    static constexpr bool may_have_blocks =
+        !((is_raw<Args> && ...) && (is_raw<function> || std::is_pointer_v<function>));
+
+    static void write(encoder& to, const task<F, Args...>& t) {
+        encode(to, bare_function(t.function()));
+        std::apply([&](const Args&... args) { (encode_argument(to, args), ...); }, t.arguments());
+    }
+
+    /// @tparam How What becomes of the result.
+    template <class How = result_sent>
+    static void run(decoder& from, encoder& to, result_listener& then) {
+        function f = decode<function>(from);
+        std::tuple<typename arrival<I, Args>::value...> args{arrival<I, Args>::read(from)...}; // braces: in this order
+        How::take(to, then,
+                  [&]() -> result { return std::invoke(std::move(f), arrival<I, Args>::pass(std::get<I>(args))...); });
+    }
+
+    static result read_result(decoder& from) {
+        if constexpr (!std::is_void_v<result>) return decode<result>(from);
+    }
+
+    template <class How = result_sent>
+    static const runner_entry& entry() noexcept {
+        return entry_<How>;
+    }
+
+private:
+    template <class How>
+    static inline const runner_entry entry_{&run<How>, How::open};
+};
+
+template <class Task>
+struct remote_form;
+template <class F, class... Args>
+struct remote_form<task<F, Args...>> {
+    using type = remote_task<task<F, Args...>, std::index_sequence_for<Args...>>;
+};
+/// The `remote_task` of a task type.
+template <class Task>
+using remote_form_t = typename remote_form<std::remove_cvref_t<Task>>::type;
+
+template <class Task, class How = result_sent>
+[[noreturn]] void refuse_to_send();
+template <class Task, class How>
+[[noreturn]] void refuse_result();
+
+/// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
+/// @tparam How What becomes of the results.
+template <class Task>
+class remotable_tasks {
+    using form = remote_form_t<Task>;
+    using result = task_result_t<Task>;
+
+public:
+    template <class How>
+    static const runner_entry& runner(How) {
+        if constexpr (form::callable && How::template possible<result>)
+            return form::template entry<How>();
+        else
+            refuse_to_send<Task, How>();
+    }
+    template <class How>
+    static void check_results_travel(How) {
+        if constexpr (!How::template returns<result>) refuse_result<Task, How>();
+    }
+    static result decode_result([[maybe_unused]] decoder& from) {
+        if constexpr (result_travels<result>)
+            return form::read_result(from);
+        else
+            refuse_result<Task, result_sent>();
+    }
+
+protected:
+    /// Writes a task that somebody else owns, or one that was made for this and must live until it has been sent.
+    template <class T>
+    static void encode_one([[maybe_unused]] encoder& to, T&& t) {
+        if constexpr (!form::callable) {
+            refuse_to_send<Task>();
+        } else if constexpr (!std::is_lvalue_reference_v<T> && form::may_have_blocks) {
+            const auto owner = std::make_shared<const Task>(std::forward<T>(t));
+            form::write(to, *owner);
+            to.message().owners.push_back(owner);
+        } else {
+            form::write(to, t);
+        }
+    }
+    template <class How, class Call>
+    static void run_and_encode(How, [[maybe_unused]] encoder& to, [[maybe_unused]] result_listener& then, Call call) {
+        if constexpr (How::template returns<result>)
+            How::take(to, then, call);
+        else
+            refuse_result<Task, How>();
+    }
+};
+
+template <class T>
+struct referred : std::type_identity<T> {};
+template <class T>
+struct referred<std::reference_wrapper<const T>> : std::type_identity<T> {};
+
+template <class Task>
+struct unremotable_part_of;
+
+/// What of a task's parts does not travel, and why.
+template <class Task, class Indices>
+struct unremotable_part;
+template <class F, class... Args, std::size_t... I>
+struct unremotable_part<task<F, Args...>, std::index_sequence<I...>> {
+    using form = remote_task<task<F, Args...>, std::index_sequence<I...>>;
+    using function = typename form::function;
+    using result = typename form::result;
+
+    template <class How>
+    static std::string text() {
+        if constexpr (!travels<function>) return what_does_not_travel<function>("its function");
+        std::string found;
+        [[maybe_unused]] const auto look = [&]<class Arg, std::size_t K>() {
+            if constexpr (!form::template arrival<K, Arg>::possible)
+                found = what_does_not_travel<typename referred<Arg>::type>("argument " + std::to_string(K + 1));
+            return !found.empty();
+        };
+        if ((look.template operator()<Args, I>() || ...)) return found;
+        if constexpr (!How::template possible<result>)
+            return How::template refusal<result>();
+        else
+            return "its function cannot be called with the values that its arguments become; let it take them as "
+                   "values, "
+                   "or by reference to const";
+    }
+};
+
+template <class F, class... Args>
+struct unremotable_part_of<task<F, Args...>> : unremotable_part<task<F, Args...>, std::index_sequence_for<Args...>> {};
+
+template <class Task>
+[[noreturn, gnu::cold]] void refuse_part(const std::string& part) {
+    throw serialization_error("joblot: a task cannot be sent to another process: " + part, name_for_errors<Task>());
+}
+/// Names the part of a task that keeps it at home, the reason, and the way out.
+template <class Task, class How>
+[[noreturn, gnu::cold]] void refuse_to_send() {
+    refuse_part<Task>(unremotable_part_of<std::remove_cvref_t<Task>>::template text<How>());
+}
+/// The same for a task that need not be sent, but whose result must be.
+template <class Task, class How>
+[[noreturn, gnu::cold]] void refuse_result() {
+    refuse_part<Task>(How::template refusal<task_result_t<Task>>());
+}
+
+} // namespace detail
+
+/// Whether tasks of this type can run in worker processes that were not forked, and on a cluster:
+/// `static_assert(joblot::is_remotable_v<decltype(joblot::delayed(f)(1))>);`
+template <class Task>
+inline constexpr bool is_remotable_v = detail::remote_form_t<Task>::possible;
+
+} // namespace joblot
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+// All have the same members: `put(k, make)` keeps what `make()` returns as result k; different threads may put
+// different results at the same time. `take()` gives them all, `take(list)` appends them; for when nobody puts any
+// more. `most` is how many there can be.
+
+/// As many as memory has addresses for.
+template <class T>
+inline constexpr std::size_t most_values = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
+
+/// For tasks without a result.
+class no_results {
+public:
+    static constexpr std::size_t most = largest_size;
+
+    explicit no_results(std::size_t) {}
+    template <class Make>
+    void put(std::size_t, Make&& make) {
+        static_cast<void>(std::forward<Make>(make)());
+    }
+    void take() {}
+};
+
+/// For numbers and the like: they are written where the caller will find them.
+template <class R>
+class direct_results {
+    struct pointer {
+        R* values;
+        template <class Make>
+        void put(std::size_t k, Make&& make) const {
+            values[k] = std::forward<Make>(make)();
+        }
+    };
+
+public:
+    static constexpr std::size_t most = most_values<R>;
+
+    explicit direct_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        bare().put(k, std::forward<Make>(make));
+    }
+    std::vector<R> take() { return std::move(values_); }
+    void take(std::vector<R>& all) { all.insert(all.end(), values_.begin(), values_.end()); }
+    pointer bare() noexcept { return {values_.data()}; }
+
+private:
+    std::vector<R> values_;
+};
+
+/// For everything else that can be moved. An optional of its own for each result, so `bool`s share no byte.
+template <class R>
+class movable_results {
+public:
+    static constexpr std::size_t most = most_values<std::optional<R>>;
+
+    explicit movable_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        values_[k].emplace(std::forward<Make>(make)());
+    }
+    std::vector<R> take() {
+        std::vector<R> all;
+        all.reserve(values_.size());
+        take(all);
+        return all;
+    }
+    void take(std::vector<R>& all) {
+        for (auto& v : values_) all.push_back(std::move(*v));
+    }
+    std::optional<R>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<R>> values_;
+};
+
+/// For results that are handed out one by one; `void` becomes `std::monostate`.
+template <class R>
+class streamed_results {
+public:
+    explicit streamed_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        if constexpr (std::is_void_v<R>) {
+            std::forward<Make>(make)();
+            values_[k].emplace();
+        } else {
+            values_[k].emplace(std::forward<Make>(make)());
+        }
+    }
+    std::optional<stored_t<R>>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<stored_t<R>>> values_;
+};
+
+/// For `outcomes`: failures are results too.
+template <class R>
+class outcome_results {
+public:
+    static constexpr bool keeps_failures = true;
+    static constexpr std::size_t most = most_values<std::optional<outcome<R>>>;
+    using list = std::vector<outcome<R>>;
+
+    explicit outcome_results(std::size_t n) : values_(n) {}
+    template <class Make>
+    void put(std::size_t k, Make&& make) {
+        if constexpr (std::is_void_v<R>) {
+            std::forward<Make>(make)();
+            values_[k].emplace(std::in_place, std::monostate{});
+        } else {
+            values_[k].emplace(std::in_place, std::forward<Make>(make)());
+        }
+    }
+    void put_failure(std::size_t k, failure f) { values_[k].emplace(std::move(f)); }
+    /// Value k, which is there, came at that try.
+    void note_tries(std::size_t k, int tries) { values_[k]->tries_ = tries; }
+    /// Fills in what a stopped call has left; not in `take`, where it costs each task of every call 12 instructions.
+    /// @param missing Gives the failure of task k, which did not end.
+    template <class Missing>
+    void fill(Missing missing) {
+        for (std::size_t k = 0; k != values_.size(); ++k) {
+            if (!values_[k]) put_failure(k, missing(k));
+        }
+    }
+    /// Appends all of them to `all`, where they have the indices that they have in the call.
+    void take(list& all) {
+        for (auto& v : values_) {
+            v->index_ = all.size();
+            all.push_back(std::move(*v));
+        }
+    }
+    std::optional<outcome<R>>& operator[](std::size_t k) { return values_[k]; }
+
+private:
+    std::vector<std::optional<outcome<R>>> values_;
+};
+
+template <class R>
+concept plain_number_like = std::is_trivially_default_constructible_v<R> && std::is_trivially_copyable_v<R> &&
+                            std::is_move_assignable_v<R> && !std::same_as<R, bool>;
+
+template <class R>
+struct list_results_of {
+    using type = movable_results<R>;
+};
+template <plain_number_like R>
+struct list_results_of<R> {
+    using type = direct_results<R>;
+};
+template <>
+struct list_results_of<void> {
+    using type = no_results;
+};
+
+/// What keeps the results of a call that returns a `std::vector<R>`, or nothing for `void`.
+template <class R>
+using list_results = typename list_results_of<R>::type;
+
+/// For tasks whose results nobody wants.
+class dropped_results : public no_results {
+public:
+    using no_results::no_results;
+    using how = result_dropped;
+};
+
+template <class Results>
+inline constexpr bool keeps_failures = requires { requires Results::keeps_failures; };
+
+/// Where results share nothing: what the jobs hand on to their tasks.
+struct nothing_shared {};
+template <class Results>
+struct shared_of {
+    using type = nothing_shared;
+};
+template <class Results>
+    requires requires { typename Results::shared; }
+struct shared_of<Results> {
+    using type = typename Results::shared;
+};
+/// What all tasks of a call refer to.
+template <class Results>
+using shared_of_t = typename shared_of<Results>::type;
+template <class Results>
+inline constexpr bool combines = !std::is_same_v<shared_of_t<Results>, nothing_shared>;
+
+/// Whether there is nothing to be taken from a task that has ended.
+template <class Results>
+inline constexpr bool keeps_nothing = combines<Results> || std::is_base_of_v<no_results, Results>;
+
+template <class Results>
+struct how_of {
+    using type = result_sent;
+};
+template <class Results>
+    requires requires { typename Results::how; }
+struct how_of<Results> {
+    using type = typename Results::how;
+};
+/// What becomes of a result in another process (see remote_task.hpp).
+template <class Results>
+using how_of_t = typename how_of<Results>::type;
+
+} // namespace joblot::detail
+
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace joblot::detail {
+
+template <class Tasks>
+std::string label_or_nothing(Tasks& tasks, std::size_t k) noexcept {
+    try {
+        return tasks.label(k); // may have to make the task anew, and that may be what failed
+    } catch (...) {
+        return {};
+    }
+}
+
+/// What the fast loop uses instead of `x`: where it offers one, a copy of its bare pointers, which the compiler can
+/// keep in registers. Through `x` itself they would be read anew for each task, as looking at the halt mark might
+/// change them.
+template <class X>
+decltype(auto) bare(X& x) {
+    if constexpr (requires { x.bare(); })
+        return x.bare();
+    else
+        return static_cast<X&>(x);
+}
+
+/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
+/// tasks ended.
+/// @param offset Index in the call of the first of `tasks` and `results`.
+template <class Tasks, class Results>
+std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
+    std::size_t i = b.first();
+    const std::size_t last = i + b.size();
+    const std::size_t stride = w.stride(b);
+    try {
+        auto&& from = bare(tasks);
+        auto&& to = bare(results);
+        while (i != last && w.may_start(i)) {
+            const std::size_t stop = std::min(last, i + stride);
+            do {
+                w.starts(i);
+                to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
+            } while (++i != stop);
+        }
+    } catch (const unreadable& e) {
+        j.fail_input(i, e.why);
+    } catch (...) {
+        w.context().stop.reset();
+        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
+        if (thread_ends()) {
+            w.add_completed(i - b.first());
+            throw;
+        }
+    }
+    w.add_completed(i - b.first());
+    return i - b.first();
+}
+
+/// Makes the failures of the tasks that a stopped call has left; for when no worker is inside any more. They share one
+/// exception.
+class left_tasks {
+public:
+    explicit left_tasks(const job& j) : job_(j) {}
+
+    [[nodiscard]] failure at(std::size_t index, std::string label = {}) {
+        if (!why_) why_ = std::make_exception_ptr(cancelled(job_.completed_tasks()));
+        return {why_, {index, std::move(label)}, 0};
+    }
+
+private:
+    const job& job_;
+    std::exception_ptr why_; // null as long as there is none: most calls leave no task
+};
+
+// The loop with time limits, retries and outcomes is compiled once, for all tasks: what it does per task is long
+// against the call of a virtual function.
+
+/// How a task ended: its last exception, or null, and at which try.
+struct task_end {
+    std::exception_ptr error{};
+    int tries = 0;
+};
+
+/// Runs a task of a batch until it succeeds or may not be tried again.
+/// @throws unreadable, which no other try would mend.
+inline void try_task(job& j, worker& w, const batch& b, std::size_t index, task_end& end) {
+    using clock = task_context::clock;
+    const auto limit = j.settings().given->timeout.limit();
+    const int retries = j.settings().given->retries;
+    for (int tries_left = retries;; --tries_left) {
+        if (limit) w.context().deadline = deadline_after(clock::now(), *limit);
+        end = {nullptr, retries - tries_left + 1};
+        try {
+            b.tasks()->attempt(index, tries_left > 0);
+        } catch (const unreadable&) {
+            throw;
+        } catch (...) {
+            if (thread_ends()) throw;
+            end.error = std::current_exception();
+        }
+        w.context().stop.reset(); // the next attempt has a time limit of its own
+        // A late task timed out, also when it threw: it may have done so because it was told to stop.
+        if (limit && clock::now() >= w.context().deadline)
+            end.error = std::make_exception_ptr(timeout_error({index, b.tasks()->label(index)}, *limit));
+        if (!end.error || tries_left == 0 || !w.may_start(index)) return;
+    }
+}
+
+/// The task ends its thread. That fails it, and the call as well where the thread is the caller's own.
+inline void fail_with_thread(job& j, worker& w, const batch& b, std::size_t index, int tries) {
+    w.context().stop.reset();
+    if (w.context().worker_id == 0) return j.fail(index, thread_end_error(), b.tasks()->label(index));
+    if (j.task_failed(b, index, thread_end_error(), tries)) w.add_completed(1);
+}
+
+/// Runs the tasks of a batch with time limits, retries and outcomes. Gives how many of them ended.
+inline std::size_t run_careful(job& j, worker& w, const batch& b) {
+    std::size_t i = b.first();
+    for (; i != b.first() + b.size() && w.may_start(i); ++i) {
+        task_end end;
+        std::exception_ptr input_error;
+        try {
+            try_task(j, w, b, i, end);
+        } catch (const unreadable& e) {
+            input_error = e.why;
+        } catch (...) { // nothing else leaves try_task
+            fail_with_thread(j, w, b, i, end.tries);
+            throw;
+        }
+        w.context().deadline = task_context::clock::time_point::max();
+        if (input_error) {
+            j.fail_input(i, std::move(input_error));
+            break;
+        }
+        if (end.error) {
+            b.tasks()->drop_result(i); // a late one may have left a value
+            if (!j.task_failed(b, i, std::move(end.error), end.tries)) break;
+        } else {
+            b.tasks()->result_stands(i, end.tries);
+        }
+        w.add_completed(1);
+    }
+    return i - b.first();
+}
+
+/// Whether a call needs the careful loop.
+template <class Results>
+bool needs_care(const call_settings& s) noexcept {
+    return keeps_failures<Results> || s.given->timeout.limit() || s.given->retries > 0;
+}
+
+} // namespace joblot::detail
+
+#include <cstddef>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace joblot::detail {
+
+/// @tparam Base    Of `any_tasks`; its member `first` is the index of the first of the tasks.
+/// @tparam Tasks   Where they come from (see source.hpp); a reference, if it is the job's.
+/// @tparam Results Where results go (see results.hpp).
+template <class Base, class Tasks, class Results>
+class typed_tasks : public Base {
+    using tasks_type = std::remove_reference_t<Tasks>;
+
+public:
+    typed_tasks(Tasks tasks, std::size_t size, nothing_shared) : tasks_(tasks), results_(size) {}
+    /// Tasks that are still to come.
+    typed_tasks(std::size_t first_index, nothing_shared) : Base(first_index), results_(0) {}
+
+    std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
+        return careful ? run_careful(j, w, b) : run_plain(j, w, b, tasks_, results_, Base::first);
+    }
+    void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
+        const std::size_t k = index - Base::first;
+        results_.put(k, [&]() -> typename tasks_type::result_type {
+            if constexpr (tasks_type::repeatable) {
+                if (keep_task) return tasks_.call_again(k);
+            }
+            return tasks_.call(k);
+        });
+    }
+    void drop_result([[maybe_unused]] std::size_t index) override {
+        if constexpr (keeps_failures<Results>) results_[index - Base::first].reset();
+    }
+    bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
+        if constexpr (keeps_failures<Results>) results_.put_failure(index - Base::first, std::move(f));
+        return keeps_failures<Results>;
+    }
+    void result_stands([[maybe_unused]] std::size_t index, [[maybe_unused]] int tries) override {
+        if constexpr (keeps_failures<Results>) {
+            if (tries > 1) results_.note_tries(index - Base::first, tries);
+        }
+    }
+    [[nodiscard]] std::string label(std::size_t index) noexcept override {
+        const std::size_t k = index - Base::first;
+        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
+    }
+    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
+    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
+        tasks_.run_forked(index - Base::first, to, then, how_of_t<Results>());
+    }
+    void decode([[maybe_unused]] std::size_t index, [[maybe_unused]] decoder& from) override {
+        if constexpr (std::is_same_v<how_of_t<Results>, result_sent>) {
+            const std::size_t k = index - Base::first;
+            results_.put(k, [&]() -> decltype(auto) { return tasks_.decode(k, from); });
+        }
+    }
+
+    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
+    [[nodiscard]] Results& results() noexcept { return results_; }
+
+protected:
+    Tasks tasks_;
+    Results results_;
+};
+
+} // namespace joblot::detail
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <string>
+
+namespace joblot::detail {
+
+/// All tasks of a call.
+struct all_tasks : any_tasks {
+    static constexpr std::size_t first = 0;
+};
+
+/// @tparam Source  Tasks by index, all members thread-safe (see `indexed_source`).
+/// @tparam Results Where results go (see results.hpp).
+template <class Source, class Results>
+class indexed_job final : public job {
+public:
+    indexed_job(const call_settings& settings, Source& source, shared_of_t<Results> all)
+        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
+          size_(source.size()) {
+        report_start();
+    }
+
+    [[nodiscard]] std::size_t tasks_left() const noexcept override {
+        return size_ - std::min(size_, next_.load(std::memory_order_relaxed));
+    }
+
+    [[nodiscard]] batch claim(worker& w) override {
+        // relaxed: the counter hands out indices and nothing else; tasks and results are published by the backend's
+        // start and end of a worker.
+        const std::size_t seen = next_.load(std::memory_order_relaxed);
+        if (seen >= size_ || is_halted()) return {};
+        const std::size_t wanted = w.sizer().next(size_ - seen);
+        if constexpr (combines<Results>) {
+            if (w.sizer().adapts()) return claim_aligned(seen, wanted, static_cast<std::size_t>(n_jobs()));
+        }
+        const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
+        if (first >= size_) return {};
+        return {first, std::min(wanted, size_ - first), &tasks_};
+    }
+
+    [[nodiscard]] bool wait() override { return false; }
+
+    [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
+
+    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(how_of_t<Results>()); }
+    void check_results_travel() const override { Source::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] any_reduction* reduction() noexcept override {
+        if constexpr (combines<Results>)
+            return &tasks_.results();
+        else
+            return nullptr;
+    }
+
+    /// The results, in order; for when the call is over and `throw_if_failed` let it pass.
+    auto take() {
+        if constexpr (combines<Results>) {
+            return tasks_.results().take_all();
+        } else if constexpr (keeps_failures<Results>) {
+            left_tasks left(*this);
+            typename Results::list all;
+            all.reserve(size_);
+            if (is_halted()) tasks_.results().fill([&](std::size_t k) { return left.at(k, tasks_.label(k)); });
+            tasks_.results().take(all);
+            return all;
+        } else {
+            return tasks_.results().take();
+        }
+    }
+
+protected:
+    std::string first_label() override { return tasks_.label(0); }
+
+private:
+    /// A batch that ends where a large node of the reduction does, so that few are left to be combined with those of
+    /// others. A leaf is not torn as long as all have enough to do: its results would have to wait for the rest.
+    batch claim_aligned(std::size_t first, std::size_t wanted, std::size_t workers) {
+        constexpr std::size_t leaf = Results::aligned_to;
+        const std::size_t to = std::max(leaf, std::bit_floor(wanted) / 4);
+        std::size_t end = 0;
+        do {
+            if (first >= size_) return {};
+            const std::size_t left = size_ - first;
+            end = first + std::min(wanted, left);
+            if (wanted >= to || (wanted >= leaf / 8 && left / 4 >= to * workers)) end += (to - end % to) % to;
+            end = std::min(end, size_);
+        } while (!next_.compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
+        return {first, end - first, &tasks_};
+    }
+
+    typed_tasks<all_tasks, Source&, Results> tasks_;
+    std::size_t size_;
+    // Every worker adds to it for every batch: on a line of its own.
+    alignas(64) std::atomic<std::size_t> next_{0};
+};
+
+} // namespace joblot::detail
+// ---- joblot/dispatch/purity.hpp
+// Which ranges several threads may read at once: the ones where reading an element runs no code that could mind.
+
 #include <ranges>
 #include <type_traits>
 
@@ -12719,6 +13259,743 @@ namespace detail {
 template <class R>
 concept indexable = std::ranges::random_access_range<R> && std::ranges::sized_range<R> &&
                     enable_concurrent_read<std::remove_cvref_t<R>>;
+} // namespace detail
+
+} // namespace joblot
+// ---- joblot/dispatch/reducing_tasks.hpp
+// Tasks whose results are combined where they are made: on the workers' threads, or in other processes.
+
+// ---- joblot/dispatch/reduction.hpp
+// Combines the results of a call into one value as they come, in an order that depends on their indices alone: the same
+// bits whoever runs which task, in whatever batches. Pure: knows no job and no message.
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+// The order. Indices are cut into leaves of a fixed size; in a leaf, results are combined from the first to the last.
+// Leaves are combined as the nodes of one binary tree: two neighbours become a node of twice the size that begins at a
+// multiple of its size. What is left at the end, for the number of tasks is seldom a power of two, is combined from the
+// left. So each worker combines what it has of a leaf and of whole nodes by itself; what is torn between two workers,
+// at most a leaf at each end of a batch, waits for its neighbours.
+
+/// How values of a reduction are made and combined.
+/// @tparam R       Result of a task; not void.
+/// @tparam Init    What the user gave as the first value: it, or a function that makes it.
+/// @tparam Combine `combine(T, T)`, and `combine(T, R)` where an R is no T; gives a T, or changes the first one.
+template <class R, class Init, class Combine>
+struct reduction_rules {
+    static constexpr bool is_made = std::invocable<const Init&>;
+    using result = R;
+    using init_type = Init;
+    using combine_type = Combine;
+    using value = std::remove_cvref_t<
+        typename std::conditional_t<is_made, std::invoke_result<const Init&>, std::type_identity<Init>>::type>;
+    /// Whether a result is a value by itself. Otherwise each leaf starts with what `init` says, and takes results up.
+    static constexpr bool is_value = std::convertible_to<R, value>;
+    /// What is kept of a result that waits for those before it.
+    using element = std::conditional_t<is_value, value, R>;
+
+    template <class X>
+    static constexpr bool is_small = std::is_trivially_copyable_v<X> && sizeof(X) <= 64;
+    /// Results in a leaf. What cannot be combined yet waits, so that leaves of large results are short. Where a leaf
+    /// starts with a copy of something, as a histogram, it is long: 256 counters cost 2 % of 4096 samples.
+    static constexpr std::size_t leaf = is_value ? (is_small<value> ? 1024 : 1) : (is_small<R> ? 4096 : 64);
+
+    /// a = combine(a, b), in place where `combine` can.
+    template <class X>
+    static void combine_into(const Combine& combine, value& a, X&& b) {
+        if constexpr (std::invocable<const Combine&, value&&, X&&>)
+            assign(combine, std::move(a), std::forward<X>(b));
+        else
+            assign(combine, a, std::forward<X>(b));
+    }
+
+private:
+    // A is what `combine` gets: the value itself, as a copy would be dear.
+    template <class A, class X>
+    static void assign(const Combine& combine, A&& a, X&& b) {
+        using given = std::invoke_result_t<const Combine&, A&&, X&&>;
+        if constexpr (std::is_void_v<given>) {
+            std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
+        } else if constexpr (std::is_reference_v<given>) {
+            given same = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
+            if (static_cast<const void*>(std::addressof(same)) != static_cast<const void*>(std::addressof(a)))
+                const_cast<value&>(a) = std::forward<given>(same);
+        } else {
+            const_cast<value&>(a) = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
+        }
+    }
+};
+
+/// Whether numbers of type `From` are more than those of type `To` can hold.
+template <class To, class From>
+constexpr bool loses_digits() {
+    if constexpr (std::is_arithmetic_v<To> && std::is_arithmetic_v<From>)
+        return !std::is_same_v<std::common_type_t<To, From>, To>;
+    else
+        return false;
+}
+
+/// Whether values can be made and combined so; if not, says why in one diagnostic.
+template <class Rules>
+constexpr bool check_rules() {
+    using value = typename Rules::value;
+    using result = typename Rules::result;
+    using combine = const typename Rules::combine_type;
+    if constexpr (loses_digits<value, result>()) {
+        static_assert(std::is_void_v<value>, "joblot: the first value of the reduction is of a type that does not hold "
+                                             "all that results hold, as 0 with results of type double: give 0.0");
+        return false;
+    } else if constexpr (!std::movable<value>) {
+        static_assert(std::movable<value>, "joblot: the value of a reduction must be movable and assignable");
+        return false;
+    } else {
+        constexpr bool joins = std::invocable<combine&, value&&, value&&> || std::invocable<combine&, value&, value&&>;
+        static_assert(joins, "joblot: a reduction needs combine(T, T), where T is the type of the first value; it is "
+                             "called as const, with rvalues, or with a T& that it changes");
+        constexpr bool takes = Rules::is_value || std::invocable<combine&, value&&, result&&> ||
+                               std::invocable<combine&, value&, result&&>;
+        static_assert(takes, "joblot: these results are no T, the type of the first value, and combine(T, result) "
+                             "cannot be called either");
+        constexpr bool starts = Rules::is_value || Rules::is_made || std::copy_constructible<value>;
+        static_assert(starts, "joblot: the first value of this reduction must be copied; give a function that makes "
+                              "one: [] { return T(); }");
+        return joins && takes && starts;
+    }
+}
+
+/// The user's function and first value. Refers to them.
+template <class Rules>
+struct reduction_tools {
+    using value = typename Rules::value;
+
+    const typename Rules::combine_type& combine;
+    const typename Rules::init_type* init; // may be null where results are values
+
+    /// The value of a leaf of which `first` is the first result.
+    template <class X>
+    [[nodiscard]] value begin_leaf(X&& first) const {
+        if constexpr (Rules::is_value) {
+            return static_cast<value>(std::forward<X>(first));
+        } else {
+            value made = empty_leaf();
+            combine_into(made, std::forward<X>(first));
+            return made;
+        }
+    }
+    /// a = combine(a, b), in place where `combine` can.
+    template <class X>
+    void combine_into(value& a, X&& b) const {
+        if constexpr (!std::is_same_v<std::remove_cvref_t<X>, value> && Rules::is_value)
+            Rules::combine_into(combine, a, static_cast<value>(std::forward<X>(b)));
+        else
+            Rules::combine_into(combine, a, std::forward<X>(b));
+    }
+
+private:
+    [[nodiscard]] value empty_leaf() const {
+        if constexpr (Rules::is_made)
+            return (*init)();
+        else
+            return *init;
+    }
+};
+
+/// What was made of the results of consecutive indices: nodes of the tree, the beginning of a leaf, and single results
+/// of a leaf whose beginning is elsewhere. Used by one thread.
+template <class Rules>
+class partial_reduction {
+public:
+    using value = typename Rules::value;
+    using element = typename Rules::element;
+    using tools_type = reduction_tools<Rules>;
+
+    /// Results `begin` to `end` of the call; no value where none of these tasks gave one.
+    struct node {
+        std::size_t begin, end;
+        std::optional<value> made;
+
+        [[nodiscard]] std::size_t size() const noexcept { return end - begin; }
+        [[nodiscard]] bool is_whole() const noexcept { return size() >= Rules::leaf; }
+        /// Whether it is the first half of a node of twice its size.
+        [[nodiscard]] bool is_left() const noexcept { return begin / size() % 2 == 0; }
+        /// Whether both make a node of twice the size.
+        [[nodiscard]] bool is_neighbour_of(const node& right) const noexcept {
+            return right.is_whole() && end == right.begin && size() == right.size() && is_left();
+        }
+        /// Takes up what is right of it.
+        void join(const tools_type& tools, node& right) {
+            end = right.end;
+            if (!made)
+                made = std::move(right.made);
+            else if (right.made)
+                tools.combine_into(*made, std::move(*right.made));
+        }
+    };
+    /// Results `begin` to `end` that are not combined yet, all of one leaf; or no results at all, where there are none.
+    struct run {
+        std::size_t begin, end;
+        std::vector<element> results;
+    };
+
+    explicit partial_reduction(const tools_type& tools) : tools_(tools) {}
+
+    [[nodiscard]] const tools_type& tools() const noexcept { return tools_; }
+
+    /// Takes a result up. Indices only rise.
+    template <class X>
+    void add(std::size_t index, X&& result) {
+        if (open_ && index == open_->end) {
+            tools_.combine_into(*open_->made, std::forward<X>(result));
+            ++open_->end;
+        } else {
+            close();
+            if (index % Rules::leaf != 0) return keep(index, std::forward<X>(result));
+            open_.emplace(node{index, index + 1, tools_.begin_leaf(std::forward<X>(result))});
+        }
+        if (open_->end % Rules::leaf == 0) close();
+    }
+    /// There will be no result for an index.
+    void skip(std::size_t index) {
+        close();
+        runs_.push_back({index, index + 1, {}});
+    }
+    /// What follows what is there, and begins with a leaf.
+    void append(std::size_t begin, std::size_t end, value made) {
+        nodes_.push_back({begin, end, std::move(made)});
+        while (nodes_.size() > 1 && nodes_[nodes_.size() - 2].is_neighbour_of(nodes_.back())) {
+            nodes_[nodes_.size() - 2].join(tools_, nodes_.back());
+            nodes_.pop_back();
+        }
+    }
+    /// What comes next is not combined with what is there.
+    void close() {
+        if (!open_) return;
+        append(open_->begin, open_->end, std::move(*open_->made));
+        open_.reset();
+    }
+    void clear() noexcept {
+        nodes_.clear();
+        runs_.clear();
+        open_.reset();
+    }
+
+    [[nodiscard]] std::vector<node>& nodes() noexcept { return nodes_; }
+    [[nodiscard]] std::vector<run>& runs() noexcept { return runs_; }
+
+private:
+    template <class X>
+    void keep(std::size_t index, X&& result) {
+        if (runs_.empty() || runs_.back().end != index || runs_.back().results.empty())
+            runs_.push_back({index, index, {}});
+        runs_.back().results.push_back(static_cast<element>(std::forward<X>(result)));
+        ++runs_.back().end;
+    }
+
+    const tools_type tools_;
+    std::vector<node> nodes_;  // in order
+    std::vector<run> runs_;    // in order
+    std::optional<node> open_; // the leaf that `add` is in
+};
+
+/// All that was made so far. Thread-safe. `combine` is the user's: it may be slow, make calls of its own, and throw; no
+/// lock is held while it runs. When it has thrown, what is here is of no use any more.
+template <class Rules>
+class reduction_tree {
+    using partial = partial_reduction<Rules>;
+    using node = typename partial::node;
+    using value = typename Rules::value;
+    using element = typename Rules::element;
+    using run = typename partial::run;
+
+public:
+    explicit reduction_tree(const reduction_tools<Rules>& tools) : tools_(tools) {}
+
+    /// Takes what a worker has made, which is empty then. Each index comes once.
+    void add(partial& p) {
+        p.close();
+        std::unique_lock lock(mutex_);
+        for (run& r : p.runs()) {
+            torn_leaf& l = leaf_of(r.begin);
+            l.waiting.push_back(std::move(r));
+            advance(lock, l);
+        }
+        for (node& n : p.nodes()) {
+            if (n.is_whole()) {
+                insert(lock, std::make_unique<node>(std::move(n)));
+            } else {
+                torn_leaf& l = leaf_of(n.begin);
+                l.done = std::move(n); // nothing was there: the first result of the leaf is among these
+                advance(lock, l);
+            }
+        }
+        p.clear();
+    }
+
+    /// What has been made of all, from the left; nothing where no task gave a result. For when all have been added.
+    [[nodiscard]] std::optional<value> take() {
+        node all{0, 0, std::nullopt};
+        for (auto& n : nodes_) all.join(tools_, *n);
+        for (auto& l : leaves_) all.join(tools_, l->done); // no more than one: the last
+        return std::move(all.made);
+    }
+
+private:
+    /// A leaf of which results have come from several sides.
+    struct torn_leaf {
+        node done;                  // what is combined: from the leaf's first index on
+        std::vector<run> waiting{}; // a few: of each batch under way no more than one
+        bool in_progress = false;   // whether some thread combines; `done.made` is its own then
+    };
+
+    torn_leaf& leaf_of(std::size_t index) {
+        const std::size_t begin = index - index % Rules::leaf;
+        for (auto& l : leaves_) { // a few: of each batch under way no more than two
+            if (l->done.begin == begin) return *l;
+        }
+        leaves_.push_back(std::make_unique<torn_leaf>(torn_leaf{.done = {begin, begin, std::nullopt}}));
+        return *leaves_.back();
+    }
+
+    /// Combines the results of a leaf that are no longer waiting for others.
+    void advance(std::unique_lock<std::mutex>& lock, torn_leaf& l) {
+        if (l.in_progress) return; // whoever does it looks again
+        l.in_progress = true;
+        const auto is_next = [&](const run& r) { return r.begin == l.done.end; };
+        for (auto at = l.waiting.begin();
+             (at = std::find_if(l.waiting.begin(), l.waiting.end(), is_next)) != l.waiting.end();) {
+            run next = std::move(*at);
+            l.waiting.erase(at);
+            lock.unlock();
+            for (element& one : next.results) take_up(l.done, std::move(one));
+            lock.lock();
+            l.done.end = next.end;
+        }
+        l.in_progress = false;
+        if (l.done.size() != Rules::leaf) return;
+        auto whole = std::make_unique<node>(std::move(l.done));
+        std::erase_if(leaves_, [&](const auto& other) { return other.get() == &l; });
+        insert(lock, std::move(whole));
+    }
+
+    void take_up(node& n, element&& one) {
+        if (n.made)
+            tools_.combine_into(*n.made, std::move(one));
+        else
+            n.made.emplace(tools_.begin_leaf(std::move(one)));
+    }
+
+    void insert(std::unique_lock<std::mutex>& lock, std::unique_ptr<node> n) {
+        const auto place = [this](std::size_t begin) {
+            return std::lower_bound(nodes_.begin(), nodes_.end(), begin,
+                                    [](const auto& x, std::size_t i) { return x->begin < i; });
+        };
+        for (;;) {
+            const std::size_t neighbour = n->is_left() ? n->end : n->begin - n->size();
+            const auto at = place(neighbour);
+            if (at == nodes_.end() || (*at)->begin != neighbour || (*at)->size() != n->size()) break;
+            std::unique_ptr<node> right = std::move(*at);
+            nodes_.erase(at);
+            lock.unlock();
+            if (!n->is_left()) n.swap(right);
+            n->join(tools_, *right);
+            right.reset();
+            lock.lock();
+        }
+        nodes_.insert(place(n->begin), std::move(n));
+    }
+
+    const reduction_tools<Rules> tools_;
+    std::mutex mutex_;                         // guards all below
+    std::vector<std::unique_ptr<node>> nodes_; // by index; each two that belong together have become one
+    std::vector<std::unique_ptr<torn_leaf>> leaves_;
+};
+
+} // namespace joblot::detail
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace joblot {
+
+/// What `Parallel::reduce_outcomes` gives.
+/// @tparam T The type of the combined value.
+template <class T>
+struct reduced {
+    T value;                             ///< of the results of the tasks that gave one
+    std::vector<outcome<void>> failures; ///< of the others, by index
+};
+
+namespace detail {
+
+/// What a partial reduction is on the wire.
+template <class Rules>
+void write_partial(encoder& to, partial_reduction<Rules>& from) {
+    from.close();
+    outgoing& message = to.message();
+    message.put(static_cast<std::uint64_t>(from.nodes().size()));
+    message.put(static_cast<std::uint64_t>(from.runs().size()));
+    for (const auto& n : from.nodes()) {
+        message.put(static_cast<std::uint64_t>(n.begin));
+        message.put(static_cast<std::uint64_t>(n.end));
+        encode(to, *n.made);
+    }
+    for (const auto& r : from.runs()) {
+        message.put(static_cast<std::uint64_t>(r.begin));
+        message.put(static_cast<std::uint64_t>(r.end));
+        for (const auto& one : r.results) encode(to, one);
+    }
+}
+
+/// Reads it.
+/// @param to Is empty.
+/// @throws serialization_error where it is not that of `count` of the tasks `first` to `last`.
+template <class Rules>
+void read_partial(decoder& from, partial_reduction<Rules>& to, std::size_t first, std::size_t last, std::size_t count) {
+    constexpr const char* what = "a part of a reduction";
+    incoming& message = from.message();
+    const auto next = [&]() -> std::size_t { return message.get<std::uint64_t>(what); };
+    const std::size_t nodes = next();
+    const std::size_t runs = next();
+    std::size_t found = 0;
+    std::size_t at = first;
+    std::size_t end = 0;
+    const auto next_range = [&] {
+        const std::size_t begin = next();
+        end = next();
+        if (begin < at || end <= begin || end > last) message.fail("results of tasks that were not asked for", what);
+        at = end;
+        found += end - begin;
+        return begin;
+    };
+    for (std::size_t k = 0; k != nodes; ++k) {
+        const std::size_t begin = next_range();
+        const std::size_t size = end - begin;
+        const bool is_node = size % Rules::leaf == 0 && std::has_single_bit(size / Rules::leaf) && begin % size == 0;
+        if (begin % Rules::leaf != 0 || (size > Rules::leaf && !is_node))
+            message.fail("a number of results that no node has", what);
+        to.nodes().push_back({begin, end, decode<typename Rules::value>(from)});
+    }
+    at = first;
+    for (std::size_t k = 0; k != runs; ++k) {
+        const std::size_t begin = next_range();
+        if (begin / Rules::leaf != (end - 1) / Rules::leaf) message.fail("results of more than one leaf", what);
+        auto& r = to.runs().emplace_back(typename partial_reduction<Rules>::run{begin, end, {}});
+        for (std::size_t i = begin; i != end; ++i) r.results.push_back(decode<typename Rules::element>(from));
+    }
+    if (found != count) message.fail("more or fewer results than tasks that have ended", what);
+}
+
+/// What another process combines the results of a request in.
+template <class Rules>
+class request_partial final : public any_partial {
+public:
+    struct rules {
+        typename Rules::combine_type combine;
+        std::optional<typename Rules::init_type> init; // none where results are values
+    };
+
+    /// With what came in the request.
+    explicit request_partial(std::unique_ptr<const rules> own)
+        : own_(std::move(own)), made_({own_->combine, own_->init ? &*own_->init : nullptr}) {}
+    /// In a process that was forked: with what the caller has.
+    explicit request_partial(const reduction_tools<Rules>& tools) : made_(tools) {}
+
+    void write(encoder& to) override { write_partial(to, made_); }
+    void clear() noexcept override { made_.clear(); }
+    [[nodiscard]] partial_reduction<Rules>& made() noexcept { return made_; }
+
+private:
+    const std::unique_ptr<const rules> own_;
+    partial_reduction<Rules> made_;
+};
+
+/// What becomes of a result in another process (see remote_task.hpp): it is combined there.
+template <class Rules>
+struct result_combined {
+    using combine = typename Rules::combine_type;
+    using init = typename Rules::init_type;
+
+    template <class R>
+    static constexpr bool returns = travels<typename Rules::value> && travels<typename Rules::element>;
+    template <class R>
+    static constexpr bool possible = returns<R> && travels<combine> && (Rules::is_value || travels<init>);
+
+    template <class R>
+    static std::string refusal() {
+        if constexpr (!travels<combine>)
+            return what_does_not_travel<combine>("the function that combines results");
+        else if constexpr (!Rules::is_value && !travels<init>)
+            return what_does_not_travel<init>("the first value of the reduction");
+        else if constexpr (!travels<typename Rules::value>)
+            return what_does_not_travel<typename Rules::value>("the value of the reduction");
+        else
+            return what_does_not_travel<R>("its result");
+    }
+
+    static std::unique_ptr<any_partial> open_request(decoder& from) {
+        using rules = typename request_partial<Rules>::rules;
+        auto own = std::make_unique<rules>(rules{decode<combine>(from), std::nullopt});
+        if constexpr (!Rules::is_value) own->init.emplace(decode<init>(from));
+        return std::make_unique<request_partial<Rules>>(std::move(own));
+    }
+    static constexpr runner_entry::opening open = &open_request;
+
+    template <class Call>
+    static void take(encoder&, result_listener& then, Call call) {
+        auto&& result = call();
+        if (then.refuses()) return;
+        try {
+            static_cast<request_partial<Rules>&>(then.partial())
+                .made()
+                .add(current_task->index, std::forward<decltype(result)>(result));
+        } catch (...) {
+            if (thread_ends()) throw;
+            throw not_combined{std::current_exception()};
+        }
+        then.result_stands();
+    }
+};
+
+/// What all tasks of a call that combines its results share; stands where other calls have their results.
+/// @tparam Keep Whether a task that fails is left out, and told of.
+template <class Rules, bool Keep>
+class combined_results final : public any_reduction {
+    using init_type = typename Rules::init_type;
+    using combine_type = typename Rules::combine_type;
+
+public:
+    using rules = Rules;
+    using value = typename Rules::value;
+    using how = result_combined<Rules>;
+    using shared = combined_results&;
+    static constexpr bool keeps_failures = Keep;
+    static constexpr std::size_t most = largest_size;
+    static constexpr std::size_t aligned_to = Rules::leaf;
+
+    combined_results(init_type init, combine_type combine)
+        : init_(std::move(init)), combine_(std::move(combine)), tree_({combine_, &init_}) {}
+
+    [[nodiscard]] partial_reduction<Rules> empty() const { return partial_reduction<Rules>({combine_, &init_}); }
+    void add(partial_reduction<Rules>& p) { tree_.add(p); }
+    /// A task failed, and that is kept; what becomes of its index is the caller's to say.
+    void note_failure(failure f) {
+        const std::lock_guard lock(mutex_);
+        failures_.emplace_back(std::move(f));
+    }
+
+    void write_opening(encoder& to) const override {
+        encode(to, combine_);
+        if constexpr (!Rules::is_value) encode(to, init_);
+    }
+    [[nodiscard]] std::unique_ptr<any_partial> partial() const override {
+        return std::make_unique<request_partial<Rules>>(reduction_tools<Rules>{combine_, &init_});
+    }
+    void take(decoder& from, std::size_t first, std::size_t last, std::size_t count) override {
+        partial_reduction<Rules> p = empty();
+        read_partial(from, p, first, last, count);
+        add(p);
+    }
+
+    /// What the call gives; for when it is over and `throw_if_failed` let it pass.
+    auto take_all() {
+        if constexpr (Keep) {
+            std::sort(failures_.begin(), failures_.end(),
+                      [](const auto& a, const auto& b) { return a.index() < b.index(); });
+            return reduced<value>{take_value(), std::move(failures_)};
+        } else {
+            return take_value();
+        }
+    }
+
+private:
+    value take_value() {
+        std::optional<value> all = tree_.take();
+        if constexpr (!Rules::is_value) {
+            if (all) return std::move(*all); // each leaf began with it
+        }
+        value first = make_first();
+        if (all) Rules::combine_into(combine_, first, std::move(*all));
+        return first;
+    }
+    value make_first() {
+        if constexpr (Rules::is_made)
+            return init_();
+        else
+            return std::move(init_);
+    }
+
+    init_type init_;
+    const combine_type combine_;
+    reduction_tree<Rules> tree_;
+    std::mutex mutex_; // guards failures_
+    std::vector<outcome<void>> failures_;
+};
+
+/// The fast loop: as `run_plain`, but combines results. What a leaf comes to is kept where the compiler can hold it in
+/// a register.
+template <class Tasks, class Rules>
+std::size_t run_combining(job& j, worker& w, const batch& b, Tasks& tasks, partial_reduction<Rules>& made,
+                          std::size_t offset) {
+    std::size_t i = b.first();
+    const std::size_t last = i + b.size();
+    const std::size_t stride = w.stride(b);
+    try {
+        auto&& from = bare(tasks);
+        while (i != last && w.may_start(i)) {
+            const std::size_t begin = i;
+            const std::size_t end = std::min(last, begin - begin % Rules::leaf + Rules::leaf);
+            if (begin % Rules::leaf != 0) {
+                do made.add(i, from.call(i - offset));
+                while (++i != end && w.may_start(i));
+            } else {
+                auto value = made.tools().begin_leaf(from.call(i - offset));
+                for (++i; i != end && w.may_start(i);) {
+                    const std::size_t stop = std::min(end, i + stride);
+                    do {
+                        w.starts(i);
+                        made.tools().combine_into(value, from.call(i - offset));
+                    } while (++i != stop);
+                }
+                made.append(begin, i, std::move(value));
+            }
+        }
+    } catch (const unreadable& e) {
+        j.fail_input(i, e.why);
+    } catch (...) {
+        w.context().stop.reset();
+        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
+        if (thread_ends()) {
+            w.add_completed(i - b.first());
+            throw;
+        }
+    }
+    w.add_completed(i - b.first());
+    return i - b.first();
+}
+
+template <class Base, class Tasks, class Rules, bool Keep>
+class typed_tasks<Base, Tasks, combined_results<Rules, Keep>> : public Base {
+    using tasks_type = std::remove_reference_t<Tasks>;
+    using shared = combined_results<Rules, Keep>;
+    using partial = partial_reduction<Rules>;
+
+public:
+    typed_tasks(Tasks tasks, std::size_t, shared& all) : tasks_(tasks), all_(all) {}
+    /// Tasks that are still to come.
+    typed_tasks(std::size_t first_index, shared& all) : Base(first_index), all_(all) {}
+
+    std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
+        partial made = all_.empty();
+        std::size_t ended = 0;
+        try {
+            if (careful) {
+                held_task held(*this, made);
+                ended = run_careful(j, w, batch(b.first(), b.size(), &held));
+            } else {
+                ended = run_combining(j, w, b, tasks_, made, Base::first);
+            }
+        } catch (...) {
+            if (thread_ends()) all_.add(made); // the call may go on without this thread
+            throw;
+        }
+        all_.add(made);
+        return ended;
+    }
+    bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
+        if constexpr (Keep) {
+            partial none = all_.empty();
+            none.skip(index);
+            all_.note_failure(std::move(f));
+            all_.add(none);
+        }
+        return Keep;
+    }
+    void result_stands(std::size_t, int) override {} // it comes with others, by `take`
+    [[nodiscard]] std::string label(std::size_t index) noexcept override {
+        const std::size_t k = index - Base::first;
+        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
+    }
+    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
+    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
+        tasks_.run_forked(index - Base::first, to, then, typename shared::how());
+    }
+    void decode(std::size_t, decoder&) override {}
+
+    // What other processes do.
+    void attempt(std::size_t, bool) override { std::terminate(); }
+    void drop_result(std::size_t) override {}
+
+    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
+    [[nodiscard]] shared& results() noexcept { return all_; }
+
+protected:
+    Tasks tasks_;
+
+private:
+    /// For tasks with time limits and retries: holds a result until it is known to stand. On the worker's stack.
+    class held_task final : public any_tasks {
+        using result = typename tasks_type::result_type;
+
+    public:
+        held_task(typed_tasks& all, partial& made) : tasks_(all), made_(made) {}
+
+        void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
+            const std::size_t k = index - tasks_.first;
+            if constexpr (tasks_type::repeatable) {
+                if (keep_task) return static_cast<void>(result_.emplace(tasks_.tasks_.call_again(k)));
+            }
+            result_.emplace(tasks_.tasks_.call(k));
+        }
+        void drop_result(std::size_t) override { result_.reset(); }
+        bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
+            if constexpr (Keep) {
+                made_.skip(index);
+                tasks_.all_.note_failure(std::move(f));
+            }
+            return Keep;
+        }
+        void result_stands(std::size_t index, int) override {
+            made_.add(index, std::move(*result_));
+            result_.reset();
+        }
+        [[nodiscard]] std::string label(std::size_t index) noexcept override { return tasks_.label(index); }
+
+        // What is asked of the tasks themselves.
+        std::size_t run(job&, worker&, const batch&, bool) override { std::terminate(); }
+        void encode(std::size_t, encoder&) override { std::terminate(); }
+        void run_forked(std::size_t, encoder&, result_listener&) override { std::terminate(); }
+        void decode(std::size_t, decoder&) override { std::terminate(); }
+
+    private:
+        typed_tasks& tasks_;
+        partial& made_;
+        std::optional<result> result_;
+    };
+
+    shared& all_;
+};
+
 } // namespace detail
 
 } // namespace joblot
@@ -13024,301 +14301,6 @@ std::string label_of(const task<F, Args...>& t) {
 }
 
 } // namespace joblot::detail
-// ---- joblot/wire/remote_task.hpp
-// Tasks between processes: which can be sent, how one is written, and what runs it where it has arrived.
-
-#include <concepts>
-#include <cstddef>
-#include <functional>
-#include <span>
-#include <string>
-#include <tuple>
-#include <type_traits>
-#include <utility>
-
-namespace joblot {
-
-namespace detail {
-
-// --- what the function takes, where it says so
-
-template <class F>
-struct parameters {
-    using type = void; // overloaded or generic: it takes what it is given
-};
-template <class R, class... P>
-struct parameters<R (*)(P...)> {
-    using type = std::tuple<std::type_identity<P>...>;
-};
-template <class R, class... P>
-struct parameters<R (*)(P...) noexcept> : parameters<R (*)(P...)> {};
-template <class M>
-struct call_operator;
-template <class R, class C, class... P>
-struct call_operator<R (C::*)(P...)> : parameters<R (*)(P...)> {};
-template <class R, class C, class... P>
-struct call_operator<R (C::*)(P...) const> : parameters<R (*)(P...)> {};
-template <class R, class C, class... P>
-struct call_operator<R (C::*)(P...) noexcept> : parameters<R (*)(P...)> {};
-template <class R, class C, class... P>
-struct call_operator<R (C::*)(P...) const noexcept> : parameters<R (*)(P...)> {};
-template <class F>
-    requires requires { typename call_operator<decltype(&F::operator())>::type; }
-struct parameters<F> : call_operator<decltype(&F::operator())> {};
-
-template <class F>
-struct parameters<persisting_call<F>> : parameters<F> {};
-
-/// The decayed type of parameter I, or void.
-template <class F, std::size_t I>
-constexpr auto parameter_of() {
-    using list = typename parameters<F>::type;
-    if constexpr (std::is_void_v<list>)
-        return std::type_identity<void>();
-    else if constexpr (I < std::tuple_size_v<list>)
-        return std::type_identity<std::decay_t<typename std::tuple_element_t<I, list>::type>>();
-    else
-        return std::type_identity<void>();
-}
-template <class F, std::size_t I>
-using parameter_t = typename decltype(parameter_of<F, I>())::type;
-
-// --- arguments
-
-/// How an argument is held where the call is made.
-template <class Arg, class Parameter>
-struct received {
-    using value = Arg;
-    static constexpr bool possible = travels<Arg>;
-    static value read(decoder& from) { return decode<Arg>(from); }
-    static value&& pass(value& v) { return std::move(v); }
-};
-/// `std::cref`: the original is written, and the call gets a reference to what has arrived.
-template <class T, class Parameter>
-struct received<std::reference_wrapper<const T>, Parameter> {
-    using value = T;
-    static constexpr bool possible = travels<T>;
-    static value read(decoder& from) { return decode<T>(from); }
-    static const T& pass(const value& v) { return v; }
-};
-/// A function that takes `std::span<const E>` reads a container's elements where they arrived.
-template <class Arg, class E>
-    requires(way_v<Arg> == way::block && std::same_as<std::remove_cv_t<typename Arg::value_type>, E> &&
-             alignof(E) <= stream_alignment)
-struct received<Arg, std::span<const E>> {
-    using value = std::span<const E>;
-    static constexpr bool possible = true;
-    static value read(decoder& from) { return decode_view<E>(from, name_for_errors<Arg>()); }
-    static value pass(value v) { return v; }
-};
-template <class T, class E>
-    requires(way_v<T> == way::block && std::same_as<std::remove_cv_t<typename T::value_type>, E> &&
-             alignof(E) <= stream_alignment)
-struct received<std::reference_wrapper<const T>, std::span<const E>> : received<T, std::span<const E>> {};
-
-template <class Arg>
-void encode_argument(encoder& to, const Arg& argument) {
-    encode(to, argument);
-}
-template <class T>
-void encode_argument(encoder& to, const std::reference_wrapper<const T>& argument) {
-    encode(to, argument.get());
-}
-
-// A label stays at home.
-template <class F>
-const F& bare_function(const F& f) {
-    return f;
-}
-template <class F>
-const F& bare_function(const labelled<F>& f) {
-    return f.function;
-}
-
-template <class R>
-inline constexpr bool result_travels = std::is_void_v<R> || travels<R>;
-template <>
-inline constexpr bool result_travels<void> = true;
-
-/// Writes, reads and runs tasks of one type.
-template <class Task, class Indices>
-struct remote_task;
-template <class F, class... Args, std::size_t... I>
-struct remote_task<task<F, Args...>, std::index_sequence<I...>> {
-    using function = std::remove_cvref_t<decltype(bare_function(std::declval<const F&>()))>;
-    template <std::size_t K, class Arg>
-    using arrival = received<Arg, parameter_t<function, K>>;
-    using result = task_result_t<task<F, Args...>>;
-
-    static constexpr bool callable = [] {
-        if constexpr (travels<function> && (arrival<I, Args>::possible && ...))
-            return std::invocable<function, decltype(arrival<I, Args>::pass(
-                                                std::declval<typename arrival<I, Args>::value&>()))...>;
-        else
-            return false;
-    }();
-    static constexpr bool possible = callable && result_travels<result>;
-
-    /// Whether a task may have blocks of memory beside the stream, so that it must live until it has been sent.
-    static constexpr bool may_have_blocks =
-        !((is_raw<Args> && ...) && (is_raw<function> || std::is_pointer_v<function>));
-
-    static void write(encoder& to, const task<F, Args...>& t) {
-        encode(to, bare_function(t.function()));
-        std::apply([&](const Args&... args) { (encode_argument(to, args), ...); }, t.arguments());
-    }
-
-    static void run(decoder& from, encoder& to, result_listener& then) {
-        function f = decode<function>(from);
-        std::tuple<typename arrival<I, Args>::value...> args{arrival<I, Args>::read(from)...}; // braces: in this order
-        write_result(to, then, [&]() -> decltype(auto) {
-            return std::invoke(std::move(f), arrival<I, Args>::pass(std::get<I>(args))...);
-        });
-    }
-
-    template <class Call>
-    static void write_result(encoder& to, result_listener& then, Call call) {
-        if constexpr (std::is_void_v<result>) {
-            call();
-            then.result_written();
-        } else {
-            const result value = call();
-            encode(to, value);
-            then.result_written();
-        }
-    }
-
-    static result read_result(decoder& from) {
-        if constexpr (!std::is_void_v<result>) return decode<result>(from);
-    }
-
-    static const runner_entry& entry() noexcept { return entry_; }
-
-private:
-    static inline const runner_entry entry_{&run};
-};
-
-template <class Task>
-struct remote_form;
-template <class F, class... Args>
-struct remote_form<task<F, Args...>> {
-    using type = remote_task<task<F, Args...>, std::index_sequence_for<Args...>>;
-};
-/// The `remote_task` of a task type.
-template <class Task>
-using remote_form_t = typename remote_form<std::remove_cvref_t<Task>>::type;
-
-template <class Task>
-[[noreturn]] void refuse_to_send();
-template <class Task>
-[[noreturn]] void refuse_result();
-
-/// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
-template <class Task>
-class remotable_tasks {
-    using form = remote_form_t<Task>;
-
-public:
-    static const runner_entry& runner() {
-        if constexpr (form::possible)
-            return form::entry();
-        else
-            refuse_to_send<Task>();
-    }
-    static void check_results_travel() {
-        if constexpr (!result_travels<task_result_t<Task>>) refuse_result<Task>();
-    }
-    static task_result_t<Task> decode_result([[maybe_unused]] decoder& from) {
-        if constexpr (result_travels<task_result_t<Task>>)
-            return form::read_result(from);
-        else
-            refuse_result<Task>();
-    }
-
-protected:
-    /// Writes a task that somebody else owns, or one that was made for this and must live until it has been sent.
-    template <class T>
-    static void encode_one([[maybe_unused]] encoder& to, T&& t) {
-        if constexpr (!form::possible) {
-            refuse_to_send<Task>();
-        } else if constexpr (!std::is_lvalue_reference_v<T> && form::may_have_blocks) {
-            const auto owner = std::make_shared<const Task>(std::forward<T>(t));
-            form::write(to, *owner);
-            to.message().owners.push_back(owner);
-        } else {
-            form::write(to, t);
-        }
-    }
-    template <class Call>
-    static void run_and_encode([[maybe_unused]] encoder& to, [[maybe_unused]] result_listener& then, Call call) {
-        if constexpr (result_travels<task_result_t<Task>>)
-            form::write_result(to, then, call);
-        else
-            refuse_result<Task>();
-    }
-};
-
-template <class T>
-struct referred : std::type_identity<T> {};
-template <class T>
-struct referred<std::reference_wrapper<const T>> : std::type_identity<T> {};
-
-template <class Task>
-struct unremotable_part_of;
-
-/// What of a task's parts does not travel, and why.
-template <class Task, class Indices>
-struct unremotable_part;
-template <class F, class... Args, std::size_t... I>
-struct unremotable_part<task<F, Args...>, std::index_sequence<I...>> {
-    using form = remote_task<task<F, Args...>, std::index_sequence<I...>>;
-    using function = typename form::function;
-    using result = typename form::result;
-
-    static std::string text() {
-        if constexpr (!travels<function>) return what_does_not_travel<function>("its function");
-        std::string found;
-        [[maybe_unused]] const auto look = [&]<class Arg, std::size_t K>() {
-            if constexpr (!form::template arrival<K, Arg>::possible)
-                found = what_does_not_travel<typename referred<Arg>::type>("argument " + std::to_string(K + 1));
-            return !found.empty();
-        };
-        if ((look.template operator()<Args, I>() || ...)) return found;
-        if constexpr (!result_travels<result>)
-            return what_does_not_travel<result>("its result");
-        else
-            return "its function cannot be called with the values that its arguments become; let it take them as "
-                   "values, "
-                   "or by reference to const";
-    }
-};
-
-template <class F, class... Args>
-struct unremotable_part_of<task<F, Args...>> : unremotable_part<task<F, Args...>, std::index_sequence_for<Args...>> {};
-
-template <class Task>
-[[noreturn, gnu::cold]] void refuse_part(const std::string& part) {
-    throw serialization_error("joblot: a task cannot be sent to another process: " + part, name_for_errors<Task>());
-}
-/// Names the part of a task that keeps it at home, the reason, and the way out.
-template <class Task>
-[[noreturn, gnu::cold]] void refuse_to_send() {
-    refuse_part<Task>(unremotable_part_of<std::remove_cvref_t<Task>>::text());
-}
-/// The same for a task that need not be sent, but whose result must be.
-template <class Task>
-[[noreturn, gnu::cold]] void refuse_result() {
-    refuse_part<Task>(what_does_not_travel<task_result_t<Task>>("its result"));
-}
-
-} // namespace detail
-
-/// Whether tasks of this type can run in worker processes that were not forked, and on a cluster:
-/// `static_assert(joblot::is_remotable_v<decltype(joblot::delayed(f)(1))>);`
-template <class Task>
-inline constexpr bool is_remotable_v = detail::remote_form_t<Task>::possible;
-
-} // namespace joblot
 
 #include <concepts>
 #include <cstddef>
@@ -13403,8 +14385,9 @@ public:
     }
     [[nodiscard]] std::string label(std::size_t i) { return label_of(at(i)); }
     void encode(std::size_t i, encoder& to) { this->encode_one(to, at(i)); }
-    void run_forked(std::size_t i, encoder& to, result_listener& then) {
-        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(i); });
+    template <class How>
+    void run_forked(std::size_t i, encoder& to, result_listener& then, How how) {
+        this->run_and_encode(how, to, then, [&]() -> decltype(auto) { return call(i); });
     }
     result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     /// For the loop that runs tasks, see execute.hpp.
@@ -13431,8 +14414,9 @@ public:
     result_type call_again(std::size_t k) { return call_and_keep(tasks_[k]); }
     [[nodiscard]] std::string label(std::size_t k) { return label_of(tasks_[k]); }
     void encode(std::size_t k, encoder& to) { this->encode_one(to, std::as_const(tasks_[k])); }
-    void run_forked(std::size_t k, encoder& to, result_listener& then) {
-        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(k); });
+    template <class How>
+    void run_forked(std::size_t k, encoder& to, result_listener& then, How how) {
+        this->run_and_encode(how, to, then, [&]() -> decltype(auto) { return call(k); });
     }
     result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     [[nodiscard]] Task&& take(std::size_t k) { return std::move(tasks_[k]); }
@@ -13608,8 +14592,12 @@ private:
 
 namespace joblot::detail {
 
-/// What happens to the results: all at the end, one by one in the order of the tasks, or one by one as they come.
-enum class delivery { at_end, ordered, unordered };
+/// What happens to the results: all at the end, one by one in the order of the tasks, or one by one as they come; or
+/// they are not here.
+enum class delivery { at_end, ordered, unordered, none };
+
+/// Whether they are handed out while the call runs.
+constexpr bool is_read_from(delivery how) noexcept { return how == delivery::ordered || how == delivery::unordered; }
 
 /// The tasks and results of one batch, without their types. The worker that claimed it writes; `settled` and what is
 /// before it belongs to the job's state mutex.
@@ -13620,6 +14608,7 @@ public:
     const std::size_t first; ///< index of its first task in the call
     std::size_t settled = 0; ///< its tasks of which nothing more comes: their results may be taken
     std::size_t taken = 0;   ///< results that were taken
+    std::size_t number = 0;  ///< of the batch, counted from 0
 
     /// How many tasks are in it; none any more after `drop_tasks`.
     [[nodiscard]] virtual std::size_t size() const noexcept = 0;
@@ -13653,6 +14642,7 @@ public:
         const std::lock_guard lock(state_mutex_);
         if (fresh->first == 0 && settings().observed()) first_label_ = fresh->label(0);
         if (nothing_left()) note_exhausted();
+        fresh->number = dropped_ + nodes_.size();
         nodes_.push_back(std::move(fresh));
         in_use_ += got;
         return claimed;
@@ -13677,7 +14667,7 @@ public:
 protected:
     /// @param total How many tasks the range has, or `none`.
     basic_stream_job(const call_settings& settings, std::size_t total, delivery how, bool careful)
-        : job(settings, total, how != delivery::at_end, careful), how_(how), total_(total) {
+        : job(settings, total, is_read_from(how), careful), how_(how), total_(total) {
         report_start();
     }
 
@@ -13696,13 +14686,15 @@ protected:
     }
 
     void settle(const batch& b) override {
-        if (how_ != delivery::at_end) return;
+        if (is_read_from(how_)) return;
         stream_node& n = node_of(b);
         n.settled += b.size(); // at the end it is the worker's; a part of the batch may still have to run
         // A long input must not stay in memory; but tasks that a stop has left are still asked for their names.
-        if (n.settled == n.size() && (!settings().keeps_on_stop() || !is_halted())) n.drop_tasks();
+        const bool is_over = n.settled == n.size();
+        if (is_over && (!settings().keeps_on_stop() || !is_halted())) n.drop_tasks();
         const std::lock_guard lock(state_mutex_);
         in_use_ -= b.size();
+        if (is_over && how_ == delivery::none) drop(n);
         work_or_end_.notify_all();
     }
 
@@ -13816,12 +14808,17 @@ private:
     /// A generator's adapted batches are bounded in tasks, not in time alone: a few thousand results in memory that
     /// nobody asked for yet are no gain. Longer ones would save little of the microsecond that a batch costs.
     [[nodiscard]] std::size_t largest_adapted() const noexcept {
-        return how_ != delivery::at_end && settings().batch_size() == 0 ? 256 : none;
+        return is_read_from(how_) && settings().batch_size() == 0 ? 256 : none;
     }
 
     // --- under state_mutex_
 
     [[nodiscard]] bool is_over() const noexcept { return exhausted_ || is_halted(); }
+    /// Nothing is kept of a batch whose results are elsewhere: there may be any number of them.
+    void drop(const stream_node& n) noexcept {
+        nodes_[n.number - dropped_].reset();
+        for (; !nodes_.empty() && !nodes_.front(); ++dropped_) nodes_.pop_front();
+    }
     /// From now on nothing but this wakes the workers that wait for room: readers do not, once the call is over.
     void note_exhausted() noexcept {
         exhausted_ = true;
@@ -13890,6 +14887,7 @@ private:
     std::condition_variable work_or_end_;   // for workers: something can be claimed again, or never
     std::condition_variable result_or_end_; // for the reader
     std::deque<std::unique_ptr<stream_node>> nodes_;
+    std::size_t dropped_ = 0; // batches that are not in nodes_ any more, where nothing is kept
     std::deque<std::pair<stream_node*, std::size_t>> ready_; // unordered: results in the order of completion
     std::size_t in_use_ = 0;     // tasks read and not yet done (generators: whose result was not yet taken)
     std::size_t wanted_ = 1;     // size of the batch that a worker last wanted
@@ -13925,7 +14923,9 @@ public:
     void take_task(stream_node& from, std::size_t k) override {
         this->tasks_.push_back(static_cast<typed_node&>(from).tasks_.take(k));
     }
-    void expect_results() override { this->results_ = Results(size()); }
+    void expect_results() override {
+        if constexpr (!combines<Results>) this->results_ = Results(size());
+    }
     void drop_tasks() noexcept override { this->tasks_ = {}; }
 };
 
@@ -13943,19 +14943,27 @@ public:
     using result_type = typename tasks_type::result_type;
     static constexpr bool repeatable = tasks_type::repeatable;
 
-    stream_job(const call_settings& settings, View& view, delivery how)
-        : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view) {
+    stream_job(const call_settings& settings, View& view, delivery how, shared_of_t<Results> all)
+        : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view), all_(all) {
         input_ = &reader_.state();
     }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(); }
-    void check_results_travel() const override { tasks_type::check_results_travel(); }
+    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(how_of_t<Results>()); }
+    void check_results_travel() const override { tasks_type::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] any_reduction* reduction() noexcept override {
+        if constexpr (combines<Results>)
+            return &all_;
+        else
+            return nullptr;
+    }
 
     /// All results in order; for when the call is over and `throw_if_failed` let it pass.
     auto take() {
-        if constexpr (keeps_failures<Results>) {
+        if constexpr (combines<Results>) {
+            return all_.take_all();
+        } else if constexpr (keeps_failures<Results>) {
             return take_outcomes();
-        } else if constexpr (!std::is_void_v<result_type>) {
+        } else if constexpr (!keeps_nothing<Results>) {
             std::vector<result_type> all;
             all.reserve(tasks_claimed());
             for (const auto& n : nodes()) static_cast<node&>(*n).results().take(all);
@@ -13976,7 +14984,7 @@ public:
 
 protected:
     [[nodiscard]] std::unique_ptr<stream_node> make_node(std::size_t first) override {
-        return std::make_unique<node>(first);
+        return std::make_unique<node>(first, all_);
     }
     void read_range(std::size_t n, stream_node& out) override { reader_.read(n, static_cast<node&>(out).tasks()); }
 
@@ -14005,6 +15013,7 @@ private:
     }
 
     reader reader_;
+    shared_of_t<Results> all_;
 };
 
 } // namespace joblot::detail
@@ -14290,12 +15299,12 @@ auto run_job(backend& engine, Job& j) {
     return j.take();
 }
 
-/// Runs the tasks of a range; `Results<R>` says what is kept of them.
-template <template <class> class Results, class R>
-auto run_range(const options& o, R&& range) {
+/// Runs the tasks of a range; `Results` says what is kept of them.
+template <class Results, class R>
+auto run_range_into(const options& o, R&& range, shared_of_t<Results> all) {
     using range_type = std::remove_reference_t<R>;
     using task_type = std::remove_cvref_t<std::ranges::range_reference_t<range_type>>;
-    if constexpr (!keeps_failures<Results<task_result_t<task_type>>>) check_gives_all(o);
+    if constexpr (combines<Results> || !keeps_failures<Results>) check_gives_all(o);
     prepared_call call = prepare(o);
     if constexpr (persists_result<task_type>) {
         call.settings.persists_results = true;
@@ -14305,20 +15314,34 @@ auto run_range(const options& o, R&& range) {
     if constexpr (indexable<range_type>) {
         using source = indexed_source<std::ranges::iterator_t<range_type>, owns_elements<R>>;
         check_repeatable<source>(o);
-        using results = Results<typename source::result_type>;
-        const std::size_t n = number_of_tasks(range, results::most);
+        const std::size_t n = number_of_tasks(range, Results::most);
         source tasks(std::ranges::begin(range), n);
-        indexed_job<source, results> j(call.settings, tasks);
+        indexed_job<source, Results> j(call.settings, tasks, all);
         return run_job(*call.engine, j);
     } else {
-        using result = task_result_t<std::ranges::range_reference_t<range_type>>;
-        using job_type = stream_job<range_type, owns_elements<R>, Results<result>>;
+        using job_type = stream_job<range_type, owns_elements<R>, Results>;
         check_repeatable<job_type>(o);
-        if constexpr (std::ranges::sized_range<range_type>)
-            static_cast<void>(number_of_tasks(range, Results<result>::most));
-        job_type j(call.settings, range, delivery::at_end);
+        if constexpr (std::ranges::sized_range<range_type>) static_cast<void>(number_of_tasks(range, Results::most));
+        job_type j(call.settings, range, keeps_nothing<Results> ? delivery::none : delivery::at_end, all);
         return run_job(*call.engine, j);
     }
+}
+
+/// The same; `Results<R>` is what keeps results of type R.
+template <template <class> class Results, class R>
+auto run_range(const options& o, R&& range) {
+    using result = task_result_t<std::ranges::range_reference_t<std::remove_reference_t<R>>>;
+    return run_range_into<Results<result>>(o, std::forward<R>(range), {});
+}
+
+/// Runs the tasks of a range and combines their results.
+/// @tparam Keep Whether those that fail are left out, and told of.
+template <bool Keep, class R, class Init, class Combine>
+auto run_reduction(const options& o, R&& range, Init init, Combine combine) {
+    using result = task_result_t<std::ranges::range_reference_t<std::remove_reference_t<R>>>;
+    using all_type = combined_results<reduction_rules<result, Init, Combine>, Keep>;
+    all_type all(std::move(init), std::move(combine));
+    return run_range_into<all_type>(o, std::forward<R>(range), all);
 }
 
 /// A call whose results are read while it goes on, without their types. A thread of its own drives the backend, so that
@@ -14391,7 +15414,7 @@ class live_call final : public result_stream<T>, private basic_live_call<> {
 
 public:
     live_call(const options& o, View view, delivery how)
-        : basic_live_call<>(o), view_(std::move(view)), job_(settings(), view_, how) {
+        : basic_live_call<>(o), view_(std::move(view)), job_(settings(), view_, how, {}) {
         start(job_);
     }
     ~live_call() override { cancel(); }
@@ -14469,22 +15492,22 @@ public:
 
     // --- between processes: a task's number, and the task
 
-    static const runner_entry& runner() {
-        static_cast<void>((remotable_tasks<Tasks>::runner(), ...)); // throws for one that cannot be sent
+    static const runner_entry& runner(result_sent how) {
+        static_cast<void>((remotable_tasks<Tasks>::runner(how), ...)); // throws for one that cannot be sent
         if constexpr ((remote_form_t<Tasks>::possible && ...)) return entry_;
         std::terminate(); // not reached
     }
-    static void check_results_travel() { (remotable_tasks<Tasks>::check_results_travel(), ...); }
+    static void check_results_travel(result_sent how) { (remotable_tasks<Tasks>::check_results_travel(how), ...); }
     void encode(std::size_t i, encoder& to) {
         to.message().put(static_cast<std::uint32_t>(i));
         visit(i, [&]<class T>(T& task, auto&) {
             if constexpr (remote_form_t<T>::possible) remote_form_t<T>::write(to, task);
         });
     }
-    void run_forked(std::size_t i, encoder& to, result_listener& then) {
+    void run_forked(std::size_t i, encoder& to, result_listener& then, result_sent) {
         visit(i, [&]<class T>(T& task, auto&) {
             if constexpr (result_travels<task_result_t<T>>)
-                remote_form_t<T>::write_result(to, then, [&]() -> decltype(auto) { return std::move(task)(); });
+                result_sent::take(to, then, [&]() -> decltype(auto) { return std::move(task)(); });
         });
     }
     void decode(std::size_t i, decoder& from) {
@@ -14521,10 +15544,10 @@ private:
         const auto i = from.message().get<std::uint32_t>("the number of a task");
         bool known = false;
         [&]<std::size_t... I>(std::index_sequence<I...>) {
-            static_cast<void>(
-                ((I == i &&
-                  (remote_form_t<std::tuple_element_t<I, std::tuple<Tasks...>>>::run(from, to, then), known = true)) ||
-                 ...));
+            static_cast<void>(((I == i && (remote_form_t<std::tuple_element_t<I, std::tuple<Tasks...>>>::template run<>(
+                                               from, to, then),
+                                           known = true)) ||
+                               ...));
         }(std::index_sequence_for<Tasks...>());
         if (!known) from.message().fail("there is no such task", "the number of a task");
     }
@@ -14647,6 +15670,7 @@ inline constexpr bool is_pure_function<F> = true;
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -14735,6 +15759,63 @@ public:
             return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
         else
             return misused(range);
+    }
+
+    /// Runs all tasks of a range and combines their results as they come: no list of them is made, and on other
+    /// processes and clusters workers combine what they have before they send it.
+    ///
+    /// The value is `combine(...combine(combine(init, r0), r1)..., rn)`, in another bracketing, which depends on the
+    /// number of tasks alone: the same bits on every backend, for any `n_jobs` and any size of batches. `combine` must
+    /// be associative as far as that matters to you; results are never swapped.
+    ///
+    /// @param init    What the value is where there is no task. Where a result is no T (nor becomes one by itself), T
+    ///                is what results are taken up in, as samples in a histogram: then many copies of `init` are made,
+    ///                and it must be neutral. A function without parameters that makes one is called instead.
+    /// @param combine `combine(T, T)` gives a T, or changes its first argument, a `T&`, in place. Where a result is no
+    ///                T, `combine(T, result)` does, too. It is called by several threads at the same time.
+    /// @return T, the type of `init`. @throws what `combine` throws, besides what each call throws.
+    template <class R, class Init, class Combine>
+    auto reduce(R&& range, Init init, Combine combine) const {
+        if constexpr (check_reduction<R, Init, Combine>())
+            return detail::run_reduction<false>(options_, std::forward<R>(range), std::move(init), std::move(combine));
+        else
+            return misuse{};
+    }
+
+    /// The same, but a task that fails is left out, and told of. @return `reduced<T>`, of the value and the failures.
+    template <class R, class Init, class Combine>
+    auto reduce_outcomes(R&& range, Init init, Combine combine) const {
+        if constexpr (check_reduction<R, Init, Combine>())
+            return detail::run_reduction<true>(options_, std::forward<R>(range), std::move(init), std::move(combine));
+        else
+            return misuse{};
+    }
+
+    /// Runs all tasks of a range for what they do: results are dropped where they are made, and need not travel.
+    template <class R, class... Others>
+    void for_each(R&& range, const Others&...) const {
+        if constexpr (check_range<R, false, Others...>())
+            detail::run_range_into<detail::dropped_results>(options_, std::forward<R>(range), {});
+        else
+            misused(range);
+    }
+
+    /// Runs all tasks of a range, which may be endless, and calls `sink(index, result)` on this thread for each as it
+    /// comes; `sink(index)` for `void` tasks. No more than `pre_dispatch` results wait for it. What it throws ends the
+    /// call, and comes out of it.
+    template <class R, class Sink>
+    void into(R&& range, Sink&& sink) const {
+        if constexpr (check_range<R, one_by_one>()) {
+            using result = task_result_t<std::ranges::range_reference_t<R>>;
+            for (auto&& each : generator_unordered(std::forward<R>(range))) {
+                if constexpr (std::is_void_v<result>)
+                    std::invoke(sink, each.index);
+                else
+                    std::invoke(sink, each.index, std::move(each.value));
+            }
+        } else {
+            misused(range);
+        }
     }
 
     /// Runs all tasks of a range, and leaves each result where it was made: on a Dask cluster in the memory of a
@@ -14855,6 +15936,21 @@ private:
         }
     }
 
+    /// Whether the results of a range of tasks can be combined so; if not, says why in one diagnostic.
+    template <class R, class Init, class Combine>
+    static constexpr bool check_reduction() {
+        if constexpr (!check_range<R>()) {
+            return false;
+        } else if constexpr (std::is_void_v<task_result_t<std::ranges::range_reference_t<R>>>) {
+            static_assert(std::is_void_v<Init>, "joblot: these tasks have no results that could be combined; for what "
+                                                "they do, call for_each(tasks)");
+            return false;
+        } else {
+            return detail::check_rules<
+                detail::reduction_rules<task_result_t<std::ranges::range_reference_t<R>>, Init, Combine>>();
+        }
+    }
+
     template <class Task>
     static constexpr bool check_task() {
         using result = task_result_t<Task>;
@@ -14870,7 +15966,7 @@ private:
         const detail::prepared_call call = detail::prepare(options_);
         detail::check_repeatable<source>(options_);
         source all(std::forward<Tasks>(tasks)...);
-        detail::indexed_job<source, detail::no_results> j(call.settings, all);
+        detail::indexed_job<source, detail::no_results> j(call.settings, all, {});
         detail::run_job(*call.engine, j);
         return all.take();
     }

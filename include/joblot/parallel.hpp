@@ -15,6 +15,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -103,6 +104,63 @@ public:
             return detail::run_range<detail::outcome_results>(options_, std::forward<R>(range));
         else
             return misused(range);
+    }
+
+    /// Runs all tasks of a range and combines their results as they come: no list of them is made, and on other
+    /// processes and clusters workers combine what they have before they send it.
+    ///
+    /// The value is `combine(...combine(combine(init, r0), r1)..., rn)`, in another bracketing, which depends on the
+    /// number of tasks alone: the same bits on every backend, for any `n_jobs` and any size of batches. `combine` must
+    /// be associative as far as that matters to you; results are never swapped.
+    ///
+    /// @param init    What the value is where there is no task. Where a result is no T (nor becomes one by itself), T
+    ///                is what results are taken up in, as samples in a histogram: then many copies of `init` are made,
+    ///                and it must be neutral. A function without parameters that makes one is called instead.
+    /// @param combine `combine(T, T)` gives a T, or changes its first argument, a `T&`, in place. Where a result is no
+    ///                T, `combine(T, result)` does, too. It is called by several threads at the same time.
+    /// @return T, the type of `init`. @throws what `combine` throws, besides what each call throws.
+    template <class R, class Init, class Combine>
+    auto reduce(R&& range, Init init, Combine combine) const {
+        if constexpr (check_reduction<R, Init, Combine>())
+            return detail::run_reduction<false>(options_, std::forward<R>(range), std::move(init), std::move(combine));
+        else
+            return misuse{};
+    }
+
+    /// The same, but a task that fails is left out, and told of. @return `reduced<T>`, of the value and the failures.
+    template <class R, class Init, class Combine>
+    auto reduce_outcomes(R&& range, Init init, Combine combine) const {
+        if constexpr (check_reduction<R, Init, Combine>())
+            return detail::run_reduction<true>(options_, std::forward<R>(range), std::move(init), std::move(combine));
+        else
+            return misuse{};
+    }
+
+    /// Runs all tasks of a range for what they do: results are dropped where they are made, and need not travel.
+    template <class R, class... Others>
+    void for_each(R&& range, const Others&...) const {
+        if constexpr (check_range<R, false, Others...>())
+            detail::run_range_into<detail::dropped_results>(options_, std::forward<R>(range), {});
+        else
+            misused(range);
+    }
+
+    /// Runs all tasks of a range, which may be endless, and calls `sink(index, result)` on this thread for each as it
+    /// comes; `sink(index)` for `void` tasks. No more than `pre_dispatch` results wait for it. What it throws ends the
+    /// call, and comes out of it.
+    template <class R, class Sink>
+    void into(R&& range, Sink&& sink) const {
+        if constexpr (check_range<R, one_by_one>()) {
+            using result = task_result_t<std::ranges::range_reference_t<R>>;
+            for (auto&& each : generator_unordered(std::forward<R>(range))) {
+                if constexpr (std::is_void_v<result>)
+                    std::invoke(sink, each.index);
+                else
+                    std::invoke(sink, each.index, std::move(each.value));
+            }
+        } else {
+            misused(range);
+        }
     }
 
     /// Runs all tasks of a range, and leaves each result where it was made: on a Dask cluster in the memory of a
@@ -223,6 +281,21 @@ private:
         }
     }
 
+    /// Whether the results of a range of tasks can be combined so; if not, says why in one diagnostic.
+    template <class R, class Init, class Combine>
+    static constexpr bool check_reduction() {
+        if constexpr (!check_range<R>()) {
+            return false;
+        } else if constexpr (std::is_void_v<task_result_t<std::ranges::range_reference_t<R>>>) {
+            static_assert(std::is_void_v<Init>, "joblot: these tasks have no results that could be combined; for what "
+                                                "they do, call for_each(tasks)");
+            return false;
+        } else {
+            return detail::check_rules<
+                detail::reduction_rules<task_result_t<std::ranges::range_reference_t<R>>, Init, Combine>>();
+        }
+    }
+
     template <class Task>
     static constexpr bool check_task() {
         using result = task_result_t<Task>;
@@ -238,7 +311,7 @@ private:
         const detail::prepared_call call = detail::prepare(options_);
         detail::check_repeatable<source>(options_);
         source all(std::forward<Tasks>(tasks)...);
-        detail::indexed_job<source, detail::no_results> j(call.settings, all);
+        detail::indexed_job<source, detail::no_results> j(call.settings, all, {});
         detail::run_job(*call.engine, j);
         return all.take();
     }

@@ -4,6 +4,8 @@
 #include "../support/backends.hpp"
 #include "../support/inputs.hpp"
 
+#include <joblot/random.hpp>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <ranges>
 #include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -92,6 +95,43 @@ TEST_CASE("seeds depend on the call's seed and the index alone", "[this_task]") 
     std::set<std::uint64_t> both(reference.begin(), reference.end());
     both.insert(other.begin(), other.end());
     CHECK(both.size() == 2000);
+}
+
+namespace {
+std::vector<std::uint64_t> drawn(int) {
+    auto rng = this_task::rng(2024);
+    auto again = this_task::rng(rng.split(7)); // as a task of a call inside would
+    std::vector<std::uint64_t> numbers{rng(), rng(), rng(), rng(), rng()};
+    numbers.push_back(again());
+    return numbers;
+}
+std::uint64_t sent(joblot::philox4x64 g) { return g(); }
+} // namespace
+
+TEST_CASE("random numbers depend on the call's seed and the index alone", "[this_task]") {
+    CHECK_THROWS_AS(this_task::rng(1), std::logic_error);
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int n = backend.fewer(100);
+    const auto tasks = views::iota(0, n) | views::transform(delayed(drawn));
+    const Parallel parallel({.n_jobs = JOBLOT_FOR_EACH_N_JOBS(backend), .batch_size = 5});
+    const auto numbers = parallel(tasks);
+    std::set<std::uint64_t> all;
+    for (std::size_t i = 0; i != numbers.size(); ++i) {
+        joblot::philox4x64 expected({2024, 0}, {0, 0, 0, i});
+        std::vector<std::uint64_t> here;
+        for (int k = 0; k != 5; ++k) here.push_back(expected());
+        here.push_back(expected.split(7).split(i)());
+        CHECK(numbers[i] == here);
+        all.insert(here.begin(), here.end());
+    }
+    CHECK(all.size() == 6 * numbers.size());
+    CHECK(std::ranges::equal(parallel.generator(tasks), numbers));
+    // an engine is an argument like others
+    joblot::philox4x64 g(5);
+    joblot::philox4x64 next(5);
+    static_cast<void>(g());
+    static_cast<void>(next());
+    CHECK(parallel(std::vector{delayed(sent)(g)})[0] == next());
 }
 
 TEST_CASE("in nested calls this_task is the innermost task, and the outer one comes back", "[this_task][nested]") {

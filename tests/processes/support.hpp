@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../support/sanitizers.hpp"
+#include "../support/scratch.hpp"
 #include "../support/waiting.hpp"
 
 #include <joblot/joblot.hpp>
@@ -31,37 +32,6 @@
 #include <vector>
 
 namespace support {
-
-/// A new folder, removed with all that is in it. Its path is what tasks are given.
-class scratch_dir {
-public:
-    scratch_dir() {
-        std::string name = (std::filesystem::temp_directory_path() / "joblot-test-XXXXXX").string();
-        if (!::mkdtemp(name.data())) throw std::system_error(errno, std::generic_category(), "mkdtemp");
-        path_ = name;
-    }
-    ~scratch_dir() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    scratch_dir(const scratch_dir&) = delete;
-    scratch_dir& operator=(const scratch_dir&) = delete;
-
-    const std::string& path() const { return path_; }
-    std::string file(const std::string& name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
-
-inline bool exists(const std::string& file) { return ::access(file.c_str(), F_OK) == 0; }
-
-/// Creates an empty file; false where it was there before. For the first of several tries.
-inline bool first_to_create(const std::string& file) {
-    const int number = ::open(file.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
-    if (number >= 0) ::close(number);
-    return number >= 0;
-}
 
 /// Writes a file that is complete as soon as it is there.
 inline void publish(const std::string& file, const std::string& text) {

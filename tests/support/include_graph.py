@@ -21,6 +21,7 @@ ROOMS = [
                  r"progress/event\.hpp"),
     (0, "core", r"core/.+"),
     (0, "system", r"system/.+"),
+    (1, "random", r"random\.hpp|random/.+"),
     (1, "wire", r"wire/.+|persisted\.hpp"),
     (2, "progress", r"progress/.+"),
     (2, "dispatch", r"dispatch/.+"),

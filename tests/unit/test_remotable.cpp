@@ -29,7 +29,9 @@ constexpr bool remotable(const Task&) {
 }
 
 struct no_listener final : joblot::detail::result_listener {
-    void result_written() override { ++written; }
+    bool refuses() override { return false; }
+    void result_stands() override { ++written; }
+    joblot::detail::any_partial& partial() override { std::terminate(); }
     int written = 0;
 };
 

@@ -76,11 +76,11 @@ TEST_CASE("an answer may leave out no task that is wanted", "[process][remote_ba
     SECTION("of a list") {
         using source = indexed_source<std::ranges::iterator_t<task_view>, true>;
         source tasks(view.begin(), 4);
-        indexed_job<source, list_results<int>> j(settings, tasks);
+        indexed_job<source, list_results<int>> j(settings, tasks, {});
         refuses_what_is_left_out(j);
     }
     SECTION("of a generator") {
-        stream_job<task_view, true, streamed_results<int>> j(settings, view, delivery::ordered);
+        stream_job<task_view, true, streamed_results<int>> j(settings, view, delivery::ordered, {});
         refuses_what_is_left_out(j);
         j.end();
     }
@@ -88,7 +88,7 @@ TEST_CASE("an answer may leave out no task that is wanted", "[process][remote_ba
 
 TEST_CASE("after a stop a worker leaves out the tasks that it has not started", "[process][remote_batches]") {
     auto view = four_tasks();
-    stream_job<task_view, true, list_results<int>> j(settings, view, delivery::at_end);
+    stream_job<task_view, true, list_results<int>> j(settings, view, delivery::at_end, {});
     sent_batch b(j);
     j.stop();
     CHECK_NOTHROW(b.answer({kind::value, kind::value, kind::skipped, kind::skipped}));

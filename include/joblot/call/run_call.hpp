@@ -7,6 +7,7 @@
 #include <joblot/backend/backend.hpp>
 #include <joblot/dispatch/indexed_job.hpp>
 #include <joblot/dispatch/purity.hpp>
+#include <joblot/dispatch/reducing_tasks.hpp>
 #include <joblot/dispatch/size.hpp>
 #include <joblot/dispatch/source.hpp>
 #include <joblot/dispatch/stop_link.hpp>
@@ -143,12 +144,12 @@ auto run_job(backend& engine, Job& j) {
     return j.take();
 }
 
-/// Runs the tasks of a range; `Results<R>` says what is kept of them.
-template <template <class> class Results, class R>
-auto run_range(const options& o, R&& range) {
+/// Runs the tasks of a range; `Results` says what is kept of them.
+template <class Results, class R>
+auto run_range_into(const options& o, R&& range, shared_of_t<Results> all) {
     using range_type = std::remove_reference_t<R>;
     using task_type = std::remove_cvref_t<std::ranges::range_reference_t<range_type>>;
-    if constexpr (!keeps_failures<Results<task_result_t<task_type>>>) check_gives_all(o);
+    if constexpr (combines<Results> || !keeps_failures<Results>) check_gives_all(o);
     prepared_call call = prepare(o);
     if constexpr (persists_result<task_type>) {
         call.settings.persists_results = true;
@@ -158,20 +159,34 @@ auto run_range(const options& o, R&& range) {
     if constexpr (indexable<range_type>) {
         using source = indexed_source<std::ranges::iterator_t<range_type>, owns_elements<R>>;
         check_repeatable<source>(o);
-        using results = Results<typename source::result_type>;
-        const std::size_t n = number_of_tasks(range, results::most);
+        const std::size_t n = number_of_tasks(range, Results::most);
         source tasks(std::ranges::begin(range), n);
-        indexed_job<source, results> j(call.settings, tasks);
+        indexed_job<source, Results> j(call.settings, tasks, all);
         return run_job(*call.engine, j);
     } else {
-        using result = task_result_t<std::ranges::range_reference_t<range_type>>;
-        using job_type = stream_job<range_type, owns_elements<R>, Results<result>>;
+        using job_type = stream_job<range_type, owns_elements<R>, Results>;
         check_repeatable<job_type>(o);
-        if constexpr (std::ranges::sized_range<range_type>)
-            static_cast<void>(number_of_tasks(range, Results<result>::most));
-        job_type j(call.settings, range, delivery::at_end);
+        if constexpr (std::ranges::sized_range<range_type>) static_cast<void>(number_of_tasks(range, Results::most));
+        job_type j(call.settings, range, keeps_nothing<Results> ? delivery::none : delivery::at_end, all);
         return run_job(*call.engine, j);
     }
+}
+
+/// The same; `Results<R>` is what keeps results of type R.
+template <template <class> class Results, class R>
+auto run_range(const options& o, R&& range) {
+    using result = task_result_t<std::ranges::range_reference_t<std::remove_reference_t<R>>>;
+    return run_range_into<Results<result>>(o, std::forward<R>(range), {});
+}
+
+/// Runs the tasks of a range and combines their results.
+/// @tparam Keep Whether those that fail are left out, and told of.
+template <bool Keep, class R, class Init, class Combine>
+auto run_reduction(const options& o, R&& range, Init init, Combine combine) {
+    using result = task_result_t<std::ranges::range_reference_t<std::remove_reference_t<R>>>;
+    using all_type = combined_results<reduction_rules<result, Init, Combine>, Keep>;
+    all_type all(std::move(init), std::move(combine));
+    return run_range_into<all_type>(o, std::forward<R>(range), all);
 }
 
 /// A call whose results are read while it goes on, without their types. A thread of its own drives the backend, so that
@@ -244,7 +259,7 @@ class live_call final : public result_stream<T>, private basic_live_call<> {
 
 public:
     live_call(const options& o, View view, delivery how)
-        : basic_live_call<>(o), view_(std::move(view)), job_(settings(), view_, how) {
+        : basic_live_call<>(o), view_(std::move(view)), job_(settings(), view_, how, {}) {
         start(job_);
     }
     ~live_call() override { cancel(); }

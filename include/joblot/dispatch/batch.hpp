@@ -5,6 +5,7 @@
 #include <joblot/error.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <string>
 
 namespace joblot {
@@ -19,6 +20,25 @@ namespace detail {
 class encoder;
 class decoder;
 class result_listener;
+class any_partial;
+
+/// How the results of a call are combined into one, without their types; see reduction.hpp. Thread-safe.
+class any_reduction {
+public:
+    /// Writes what a worker has to know before it runs tasks of the call.
+    virtual void write_opening(encoder& to) const = 0;
+    /// What a process that was forked off combines its results in.
+    [[nodiscard]] virtual std::unique_ptr<any_partial> partial() const = 0;
+    /// Reads what a worker made of `count` results of tasks `first` to `last`, and combines it with what is there.
+    /// @throws serialization_error It is not that.
+    virtual void take(decoder& from, std::size_t first, std::size_t last, std::size_t count) = 0;
+
+protected:
+    any_reduction() = default;
+    ~any_reduction() = default;
+    any_reduction(const any_reduction&) = default;
+    any_reduction& operator=(const any_reduction&) = default;
+};
 
 /// Tasks and the places of their results, without their types: all of a call, or those that were read for one batch.
 /// They are named by their indices in the call. Thread-safe for different tasks.
@@ -39,8 +59,8 @@ public:
     virtual void drop_result(std::size_t index) = 0;
     /// Keeps a failure as a result, where the call wants that.
     virtual bool keep_failure(std::size_t index, failure f) = 0;
-    /// A result, which is kept, came at that try; to be told where it was not the first.
-    virtual void note_tries(std::size_t index, int tries) = 0;
+    /// The result of an attempt stands. It was made at that try.
+    virtual void result_stands(std::size_t index, int tries) = 0;
     [[nodiscard]] virtual std::string label(std::size_t index) noexcept = 0;
 
     // --- for tasks that run in other processes, see remote_batches.hpp

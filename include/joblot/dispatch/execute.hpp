@@ -7,6 +7,7 @@
 #include <joblot/dispatch/job.hpp>
 #include <joblot/dispatch/results.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <string>
@@ -34,17 +35,24 @@ decltype(auto) bare(X& x) {
         return static_cast<X&>(x);
 }
 
-/// The fast loop: nothing per task but the call itself and one look at the halt mark. Gives how many tasks ended.
+/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
+/// tasks ended.
 /// @param offset Index in the call of the first of `tasks` and `results`.
 template <class Tasks, class Results>
 std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
     std::size_t i = b.first();
     const std::size_t last = i + b.size();
+    const std::size_t stride = w.stride(b);
     try {
         auto&& from = bare(tasks);
         auto&& to = bare(results);
-        for (; i != last && w.may_start(i); ++i)
-            to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
+        while (i != last && w.may_start(i)) {
+            const std::size_t stop = std::min(last, i + stride);
+            do {
+                w.starts(i);
+                to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
+            } while (++i != stop);
+        }
     } catch (const unreadable& e) {
         j.fail_input(i, e.why);
     } catch (...) {
@@ -138,8 +146,8 @@ inline std::size_t run_careful(job& j, worker& w, const batch& b) {
         if (end.error) {
             b.tasks()->drop_result(i); // a late one may have left a value
             if (!j.task_failed(b, i, std::move(end.error), end.tries)) break;
-        } else if (end.tries > 1) {
-            b.tasks()->note_tries(i, end.tries);
+        } else {
+            b.tasks()->result_stands(i, end.tries);
         }
         w.add_completed(1);
     }

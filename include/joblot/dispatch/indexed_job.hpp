@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <string>
 
@@ -21,8 +22,8 @@ struct all_tasks : any_tasks {
 template <class Source, class Results>
 class indexed_job final : public job {
 public:
-    indexed_job(const call_settings& settings, Source& source)
-        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size()),
+    indexed_job(const call_settings& settings, Source& source, shared_of_t<Results> all)
+        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
           size_(source.size()) {
         report_start();
     }
@@ -37,6 +38,9 @@ public:
         const std::size_t seen = next_.load(std::memory_order_relaxed);
         if (seen >= size_ || is_halted()) return {};
         const std::size_t wanted = w.sizer().next(size_ - seen);
+        if constexpr (combines<Results>) {
+            if (w.sizer().adapts()) return claim_aligned(seen, wanted, static_cast<std::size_t>(n_jobs()));
+        }
         const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
         if (first >= size_) return {};
         return {first, std::min(wanted, size_ - first), &tasks_};
@@ -46,12 +50,20 @@ public:
 
     [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(); }
-    void check_results_travel() const override { Source::check_results_travel(); }
+    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(how_of_t<Results>()); }
+    void check_results_travel() const override { Source::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] any_reduction* reduction() noexcept override {
+        if constexpr (combines<Results>)
+            return &tasks_.results();
+        else
+            return nullptr;
+    }
 
     /// The results, in order; for when the call is over and `throw_if_failed` let it pass.
     auto take() {
-        if constexpr (keeps_failures<Results>) {
+        if constexpr (combines<Results>) {
+            return tasks_.results().take_all();
+        } else if constexpr (keeps_failures<Results>) {
             left_tasks left(*this);
             typename Results::list all;
             all.reserve(size_);
@@ -67,6 +79,22 @@ protected:
     std::string first_label() override { return tasks_.label(0); }
 
 private:
+    /// A batch that ends where a large node of the reduction does, so that few are left to be combined with those of
+    /// others. A leaf is not torn as long as all have enough to do: its results would have to wait for the rest.
+    batch claim_aligned(std::size_t first, std::size_t wanted, std::size_t workers) {
+        constexpr std::size_t leaf = Results::aligned_to;
+        const std::size_t to = std::max(leaf, std::bit_floor(wanted) / 4);
+        std::size_t end = 0;
+        do {
+            if (first >= size_) return {};
+            const std::size_t left = size_ - first;
+            end = first + std::min(wanted, left);
+            if (wanted >= to || (wanted >= leaf / 8 && left / 4 >= to * workers)) end += (to - end % to) % to;
+            end = std::min(end, size_);
+        } while (!next_.compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
+        return {first, end - first, &tasks_};
+    }
+
     typed_tasks<all_tasks, Source&, Results> tasks_;
     std::size_t size_;
     // Every worker adds to it for every batch: on a line of its own.

@@ -103,6 +103,8 @@ public:
     [[nodiscard]] virtual const detail::runner_entry& remote_runner() const = 0;
     /// The same for a process that was forked, from which only results are sent.
     virtual void check_results_travel() const = 0;
+    /// What combines the results where they are made, or null where each is sent.
+    [[nodiscard]] virtual detail::any_reduction* reduction() noexcept { return nullptr; }
 
     /// No task at this index or above may start any more.
     [[nodiscard]] std::size_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <joblot/core/reading.hpp>
+#include <joblot/core/thread_end.hpp>
 #include <joblot/dispatch/claimed_batch.hpp>
 #include <joblot/dispatch/job.hpp>
 #include <joblot/wire/batch_protocol.hpp>
@@ -60,7 +61,8 @@ public:
                 .timeout = timeout_ ? timeout_->count() : 0,
                 .depth = inside.depth,
                 .inner_threads = inside.inner_max_num_threads.value_or(0),
-                .one_by_one = one_by_one_};
+                .one_by_one = one_by_one_,
+                .combines = job_.reduction() != nullptr};
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
@@ -69,6 +71,13 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
+        if (const any_reduction* const r = job_.reduction()) {
+            const std::size_t blocks = message.blocks.size();
+            const std::size_t part = message.begin_part();
+            encoder to(message);
+            r->write_opening(to);
+            message.end_part(part, blocks, 0);
+        }
         range = write_tasks(c, range, message);
         message.patch(0, request_for(c, range, sequence, worker_id));
         return range;
@@ -90,10 +99,24 @@ public:
         if (head.sequence != c.sequence() || !c.note_received(head.begin, head.count, head.last != 0) || head.took < 0)
             throw serialization_error("joblot: a worker gave results of tasks that it was not asked for, or has given",
                                       "a frame");
-        for (std::size_t k = sent.begin + head.begin; k != sent.begin + head.begin + head.count; ++k) {
+        const std::size_t begin = sent.begin + head.begin;
+        const std::size_t end = begin + head.count;
+        std::size_t values = 0;
+        for (std::size_t k = begin; k != end; ++k) {
             std::uint32_t mark = 0;
             decoder from(message.part(mark), find);
+            if (static_cast<task_result_kind>(mark) == task_result_kind::value) ++values;
             take_result(c, k, static_cast<task_result_kind>(mark), from, where);
+        }
+        if (any_reduction* const r = job_.reduction()) {
+            std::uint32_t mark = 0;
+            decoder from(message.part(mark), find);
+            try {
+                r->take(from, c.index(begin), c.index(end), values);
+            } catch (...) { // the tasks count as done: nothing else may come of the call
+                job_.abort(caught_error());
+                if (thread_ends()) throw;
+            }
         }
         advance(c, seat);
         if (head.last) c.answered(std::chrono::nanoseconds(head.took));
@@ -183,17 +206,18 @@ private:
 
     void take_result(claimed_batch& c, std::size_t k, task_result_kind kind, decoder& from,
                      const std::string& where) const {
-        if (kind < task_result_kind::value || kind > task_result_kind::unreadable)
+        if (kind < task_result_kind::value || kind > task_result_kind::uncombined)
             throw serialization_error("joblot: a worker gave a result of an unknown kind", "a frame");
         if (kind == task_result_kind::skipped) { // it was told a limit, and limits only fall
             if (c.index(k) >= job_.limit()) return;
             throw serialization_error("joblot: a worker left out a task that it was to run", "a frame");
         }
+        if (kind == task_result_kind::uncombined) return job_.abort(decode_exception(from, where));
         if (kind == task_result_kind::unreadable) return job_.fail_input(c.index(k), decode_exception(from, where));
         try {
             if (kind == task_result_kind::exception) std::rethrow_exception(decode_exception(from, where));
             c.of().tasks()->decode(c.index(k), from);
-            if (c.tries(k) > 1) c.of().tasks()->note_tries(c.index(k), c.tries(k));
+            c.of().tasks()->result_stands(c.index(k), c.tries(k));
             c.note_done(k);
         } catch (const timeout_error& e) {
             const bool from_worker = timeout_ && e.label().empty() && e.index() == c.index(k);

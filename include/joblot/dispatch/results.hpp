@@ -4,6 +4,7 @@
 
 #include <joblot/dispatch/size.hpp>
 #include <joblot/outcome.hpp>
+#include <joblot/wire/remote_task.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -31,7 +32,7 @@ public:
     explicit no_results(std::size_t) {}
     template <class Make>
     void put(std::size_t, Make&& make) {
-        std::forward<Make>(make)();
+        static_cast<void>(std::forward<Make>(make)());
     }
     void take() {}
 };
@@ -172,7 +173,48 @@ struct list_results_of<void> {
 template <class R>
 using list_results = typename list_results_of<R>::type;
 
+/// For tasks whose results nobody wants.
+class dropped_results : public no_results {
+public:
+    using no_results::no_results;
+    using how = result_dropped;
+};
+
 template <class Results>
-inline constexpr bool keeps_failures = requires { Results::keeps_failures; };
+inline constexpr bool keeps_failures = requires { requires Results::keeps_failures; };
+
+/// Where results share nothing: what the jobs hand on to their tasks.
+struct nothing_shared {};
+template <class Results>
+struct shared_of {
+    using type = nothing_shared;
+};
+template <class Results>
+    requires requires { typename Results::shared; }
+struct shared_of<Results> {
+    using type = typename Results::shared;
+};
+/// What all tasks of a call refer to.
+template <class Results>
+using shared_of_t = typename shared_of<Results>::type;
+template <class Results>
+inline constexpr bool combines = !std::is_same_v<shared_of_t<Results>, nothing_shared>;
+
+/// Whether there is nothing to be taken from a task that has ended.
+template <class Results>
+inline constexpr bool keeps_nothing = combines<Results> || std::is_base_of_v<no_results, Results>;
+
+template <class Results>
+struct how_of {
+    using type = result_sent;
+};
+template <class Results>
+    requires requires { typename Results::how; }
+struct how_of<Results> {
+    using type = typename Results::how;
+};
+/// What becomes of a result in another process (see remote_task.hpp).
+template <class Results>
+using how_of_t = typename how_of<Results>::type;
 
 } // namespace joblot::detail

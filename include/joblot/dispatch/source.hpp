@@ -91,8 +91,9 @@ public:
     }
     [[nodiscard]] std::string label(std::size_t i) { return label_of(at(i)); }
     void encode(std::size_t i, encoder& to) { this->encode_one(to, at(i)); }
-    void run_forked(std::size_t i, encoder& to, result_listener& then) {
-        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(i); });
+    template <class How>
+    void run_forked(std::size_t i, encoder& to, result_listener& then, How how) {
+        this->run_and_encode(how, to, then, [&]() -> decltype(auto) { return call(i); });
     }
     result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     /// For the loop that runs tasks, see execute.hpp.
@@ -119,8 +120,9 @@ public:
     result_type call_again(std::size_t k) { return call_and_keep(tasks_[k]); }
     [[nodiscard]] std::string label(std::size_t k) { return label_of(tasks_[k]); }
     void encode(std::size_t k, encoder& to) { this->encode_one(to, std::as_const(tasks_[k])); }
-    void run_forked(std::size_t k, encoder& to, result_listener& then) {
-        this->run_and_encode(to, then, [&]() -> decltype(auto) { return call(k); });
+    template <class How>
+    void run_forked(std::size_t k, encoder& to, result_listener& then, How how) {
+        this->run_and_encode(how, to, then, [&]() -> decltype(auto) { return call(k); });
     }
     result_type decode(std::size_t, decoder& from) { return this->decode_result(from); }
     [[nodiscard]] Task&& take(std::size_t k) { return std::move(tasks_[k]); }

@@ -19,8 +19,12 @@
 
 namespace joblot::detail {
 
-/// What happens to the results: all at the end, one by one in the order of the tasks, or one by one as they come.
-enum class delivery { at_end, ordered, unordered };
+/// What happens to the results: all at the end, one by one in the order of the tasks, or one by one as they come; or
+/// they are not here.
+enum class delivery { at_end, ordered, unordered, none };
+
+/// Whether they are handed out while the call runs.
+constexpr bool is_read_from(delivery how) noexcept { return how == delivery::ordered || how == delivery::unordered; }
 
 /// The tasks and results of one batch, without their types. The worker that claimed it writes; `settled` and what is
 /// before it belongs to the job's state mutex.
@@ -31,6 +35,7 @@ public:
     const std::size_t first; ///< index of its first task in the call
     std::size_t settled = 0; ///< its tasks of which nothing more comes: their results may be taken
     std::size_t taken = 0;   ///< results that were taken
+    std::size_t number = 0;  ///< of the batch, counted from 0
 
     /// How many tasks are in it; none any more after `drop_tasks`.
     [[nodiscard]] virtual std::size_t size() const noexcept = 0;
@@ -64,6 +69,7 @@ public:
         const std::lock_guard lock(state_mutex_);
         if (fresh->first == 0 && settings().observed()) first_label_ = fresh->label(0);
         if (nothing_left()) note_exhausted();
+        fresh->number = dropped_ + nodes_.size();
         nodes_.push_back(std::move(fresh));
         in_use_ += got;
         return claimed;
@@ -88,7 +94,7 @@ public:
 protected:
     /// @param total How many tasks the range has, or `none`.
     basic_stream_job(const call_settings& settings, std::size_t total, delivery how, bool careful)
-        : job(settings, total, how != delivery::at_end, careful), how_(how), total_(total) {
+        : job(settings, total, is_read_from(how), careful), how_(how), total_(total) {
         report_start();
     }
 
@@ -107,13 +113,15 @@ protected:
     }
 
     void settle(const batch& b) override {
-        if (how_ != delivery::at_end) return;
+        if (is_read_from(how_)) return;
         stream_node& n = node_of(b);
         n.settled += b.size(); // at the end it is the worker's; a part of the batch may still have to run
         // A long input must not stay in memory; but tasks that a stop has left are still asked for their names.
-        if (n.settled == n.size() && (!settings().keeps_on_stop() || !is_halted())) n.drop_tasks();
+        const bool is_over = n.settled == n.size();
+        if (is_over && (!settings().keeps_on_stop() || !is_halted())) n.drop_tasks();
         const std::lock_guard lock(state_mutex_);
         in_use_ -= b.size();
+        if (is_over && how_ == delivery::none) drop(n);
         work_or_end_.notify_all();
     }
 
@@ -227,12 +235,17 @@ private:
     /// A generator's adapted batches are bounded in tasks, not in time alone: a few thousand results in memory that
     /// nobody asked for yet are no gain. Longer ones would save little of the microsecond that a batch costs.
     [[nodiscard]] std::size_t largest_adapted() const noexcept {
-        return how_ != delivery::at_end && settings().batch_size() == 0 ? 256 : none;
+        return is_read_from(how_) && settings().batch_size() == 0 ? 256 : none;
     }
 
     // --- under state_mutex_
 
     [[nodiscard]] bool is_over() const noexcept { return exhausted_ || is_halted(); }
+    /// Nothing is kept of a batch whose results are elsewhere: there may be any number of them.
+    void drop(const stream_node& n) noexcept {
+        nodes_[n.number - dropped_].reset();
+        for (; !nodes_.empty() && !nodes_.front(); ++dropped_) nodes_.pop_front();
+    }
     /// From now on nothing but this wakes the workers that wait for room: readers do not, once the call is over.
     void note_exhausted() noexcept {
         exhausted_ = true;
@@ -301,6 +314,7 @@ private:
     std::condition_variable work_or_end_;   // for workers: something can be claimed again, or never
     std::condition_variable result_or_end_; // for the reader
     std::deque<std::unique_ptr<stream_node>> nodes_;
+    std::size_t dropped_ = 0; // batches that are not in nodes_ any more, where nothing is kept
     std::deque<std::pair<stream_node*, std::size_t>> ready_; // unordered: results in the order of completion
     std::size_t in_use_ = 0;     // tasks read and not yet done (generators: whose result was not yet taken)
     std::size_t wanted_ = 1;     // size of the batch that a worker last wanted

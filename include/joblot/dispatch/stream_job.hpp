@@ -29,7 +29,9 @@ public:
     void take_task(stream_node& from, std::size_t k) override {
         this->tasks_.push_back(static_cast<typed_node&>(from).tasks_.take(k));
     }
-    void expect_results() override { this->results_ = Results(size()); }
+    void expect_results() override {
+        if constexpr (!combines<Results>) this->results_ = Results(size());
+    }
     void drop_tasks() noexcept override { this->tasks_ = {}; }
 };
 
@@ -47,19 +49,27 @@ public:
     using result_type = typename tasks_type::result_type;
     static constexpr bool repeatable = tasks_type::repeatable;
 
-    stream_job(const call_settings& settings, View& view, delivery how)
-        : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view) {
+    stream_job(const call_settings& settings, View& view, delivery how, shared_of_t<Results> all)
+        : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view), all_(all) {
         input_ = &reader_.state();
     }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(); }
-    void check_results_travel() const override { tasks_type::check_results_travel(); }
+    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(how_of_t<Results>()); }
+    void check_results_travel() const override { tasks_type::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] any_reduction* reduction() noexcept override {
+        if constexpr (combines<Results>)
+            return &all_;
+        else
+            return nullptr;
+    }
 
     /// All results in order; for when the call is over and `throw_if_failed` let it pass.
     auto take() {
-        if constexpr (keeps_failures<Results>) {
+        if constexpr (combines<Results>) {
+            return all_.take_all();
+        } else if constexpr (keeps_failures<Results>) {
             return take_outcomes();
-        } else if constexpr (!std::is_void_v<result_type>) {
+        } else if constexpr (!keeps_nothing<Results>) {
             std::vector<result_type> all;
             all.reserve(tasks_claimed());
             for (const auto& n : nodes()) static_cast<node&>(*n).results().take(all);
@@ -80,7 +90,7 @@ public:
 
 protected:
     [[nodiscard]] std::unique_ptr<stream_node> make_node(std::size_t first) override {
-        return std::make_unique<node>(first);
+        return std::make_unique<node>(first, all_);
     }
     void read_range(std::size_t n, stream_node& out) override { reader_.read(n, static_cast<node&>(out).tasks()); }
 
@@ -109,6 +119,7 @@ private:
     }
 
     reader reader_;
+    shared_of_t<Results> all_;
 };
 
 } // namespace joblot::detail

@@ -51,22 +51,22 @@ public:
 
     // --- between processes: a task's number, and the task
 
-    static const runner_entry& runner() {
-        static_cast<void>((remotable_tasks<Tasks>::runner(), ...)); // throws for one that cannot be sent
+    static const runner_entry& runner(result_sent how) {
+        static_cast<void>((remotable_tasks<Tasks>::runner(how), ...)); // throws for one that cannot be sent
         if constexpr ((remote_form_t<Tasks>::possible && ...)) return entry_;
         std::terminate(); // not reached
     }
-    static void check_results_travel() { (remotable_tasks<Tasks>::check_results_travel(), ...); }
+    static void check_results_travel(result_sent how) { (remotable_tasks<Tasks>::check_results_travel(how), ...); }
     void encode(std::size_t i, encoder& to) {
         to.message().put(static_cast<std::uint32_t>(i));
         visit(i, [&]<class T>(T& task, auto&) {
             if constexpr (remote_form_t<T>::possible) remote_form_t<T>::write(to, task);
         });
     }
-    void run_forked(std::size_t i, encoder& to, result_listener& then) {
+    void run_forked(std::size_t i, encoder& to, result_listener& then, result_sent) {
         visit(i, [&]<class T>(T& task, auto&) {
             if constexpr (result_travels<task_result_t<T>>)
-                remote_form_t<T>::write_result(to, then, [&]() -> decltype(auto) { return std::move(task)(); });
+                result_sent::take(to, then, [&]() -> decltype(auto) { return std::move(task)(); });
         });
     }
     void decode(std::size_t i, decoder& from) {
@@ -103,10 +103,10 @@ private:
         const auto i = from.message().get<std::uint32_t>("the number of a task");
         bool known = false;
         [&]<std::size_t... I>(std::index_sequence<I...>) {
-            static_cast<void>(
-                ((I == i &&
-                  (remote_form_t<std::tuple_element_t<I, std::tuple<Tasks...>>>::run(from, to, then), known = true)) ||
-                 ...));
+            static_cast<void>(((I == i && (remote_form_t<std::tuple_element_t<I, std::tuple<Tasks...>>>::template run<>(
+                                               from, to, then),
+                                           known = true)) ||
+                               ...));
         }(std::index_sequence_for<Tasks...>());
         if (!known) from.message().fail("there is no such task", "the number of a task");
     }

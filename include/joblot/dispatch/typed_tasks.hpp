@@ -21,9 +21,9 @@ class typed_tasks : public Base {
     using tasks_type = std::remove_reference_t<Tasks>;
 
 public:
-    typed_tasks(Tasks tasks, std::size_t size) : tasks_(tasks), results_(size) {}
+    typed_tasks(Tasks tasks, std::size_t size, nothing_shared) : tasks_(tasks), results_(size) {}
     /// Tasks that are still to come.
-    explicit typed_tasks(std::size_t first_index) : Base(first_index), results_(0) {}
+    typed_tasks(std::size_t first_index, nothing_shared) : Base(first_index), results_(0) {}
 
     std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
         return careful ? run_careful(j, w, b) : run_plain(j, w, b, tasks_, results_, Base::first);
@@ -44,8 +44,10 @@ public:
         if constexpr (keeps_failures<Results>) results_.put_failure(index - Base::first, std::move(f));
         return keeps_failures<Results>;
     }
-    void note_tries([[maybe_unused]] std::size_t index, [[maybe_unused]] int tries) override {
-        if constexpr (keeps_failures<Results>) results_.note_tries(index - Base::first, tries);
+    void result_stands([[maybe_unused]] std::size_t index, [[maybe_unused]] int tries) override {
+        if constexpr (keeps_failures<Results>) {
+            if (tries > 1) results_.note_tries(index - Base::first, tries);
+        }
     }
     [[nodiscard]] std::string label(std::size_t index) noexcept override {
         const std::size_t k = index - Base::first;
@@ -53,11 +55,13 @@ public:
     }
     void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
     void run_forked(std::size_t index, encoder& to, result_listener& then) override {
-        tasks_.run_forked(index - Base::first, to, then);
+        tasks_.run_forked(index - Base::first, to, then, how_of_t<Results>());
     }
-    void decode(std::size_t index, decoder& from) override {
-        const std::size_t k = index - Base::first;
-        results_.put(k, [&]() -> decltype(auto) { return tasks_.decode(k, from); });
+    void decode([[maybe_unused]] std::size_t index, [[maybe_unused]] decoder& from) override {
+        if constexpr (std::is_same_v<how_of_t<Results>, result_sent>) {
+            const std::size_t k = index - Base::first;
+            results_.put(k, [&]() -> decltype(auto) { return tasks_.decode(k, from); });
+        }
     }
 
     [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }

@@ -4,6 +4,7 @@
 
 #include <joblot/core/inner_threads.hpp>
 #include <joblot/core/scope.hpp>
+#include <joblot/dispatch/batch.hpp>
 #include <joblot/dispatch/batching.hpp>
 #include <joblot/this_task.hpp>
 
@@ -31,6 +32,14 @@ public:
         context_.index = index;
         return index < limit_.load(std::memory_order_relaxed); // relaxed: see job::halt
     }
+    /// How many tasks of a batch may start for one look at the mark that tells to stop. More than one where measuring
+    /// has made a batch so long that they take some 30 ns each: 2^8 bins of 1e8 samples took 0.067 s with a look before
+    /// each, and take 0.043 s. Between looks the compiler may also leave out the stores of `index`.
+    [[nodiscard]] std::size_t stride(const batch& b) const noexcept {
+        return sizer_.adapts() && b.size() >= 1024 ? 32 : 1;
+    }
+    /// Notes that task `index`, for which the mark need not be looked at, is next.
+    void starts(std::size_t index) noexcept { context_.index = index; }
     detail::task_context& context() noexcept { return context_; }
     detail::batch_sizer& sizer() noexcept { return sizer_; }
     /// Tells how many tasks ended well in the batch that runs.

@@ -157,7 +157,9 @@ private:
     void fork_worker(claimed_batch& c, claimed_batch::range range) {
         const run_request request = batches_.request_for(c, range, 1, id_);
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
-            run_tasks(request, board, sink, [&](std::uint32_t k, encoder& to, results_writer& writer) {
+            const any_reduction* const reduction = job_.reduction();
+            const auto partial = reduction ? reduction->partial() : nullptr;
+            run_tasks(request, board, sink, partial.get(), [&](std::uint32_t k, encoder& to, results_writer& writer) {
                 c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
             });
         });

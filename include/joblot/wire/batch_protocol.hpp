@@ -13,7 +13,8 @@
 
 namespace joblot::detail {
 
-/// Head of a `run` frame. It is followed by a part for each task.
+/// Head of a `run` frame. It is followed by a part for each task; where results are combined, by one before them that
+/// says how.
 struct run_request {
     std::uint64_t sequence = 0;     ///< number of the request; comes back with its results
     code_location runner{};         ///< what runs the tasks
@@ -24,11 +25,12 @@ struct run_request {
     std::int32_t depth = 0;         ///< how many calls the tasks are nested in
     std::int32_t inner_threads = 0; ///< `inner_max_num_threads`; 0: not set
     std::uint32_t one_by_one = 0;   ///< 1: somebody waits for each single result
-    std::uint32_t unused = 0;
+    std::uint32_t combines = 0;     ///< 1: the worker combines the results
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 
-/// Head of a `results` frame. It is followed by a part for each task.
+/// Head of a `results` frame. It is followed by a part for each task; where results are combined, those of the tasks
+/// hold no values, and one part more holds what was made of them.
 struct run_results {
     std::uint64_t sequence = 0; ///< of the request
     std::uint32_t begin = 0;    ///< position of the first task in the request
@@ -41,10 +43,11 @@ static_assert(sizeof(run_results) % stream_alignment == 0);
 
 /// What a part of a `results` frame holds; its mark.
 enum class task_result_kind : std::uint32_t {
-    value = 1, ///< the encoded result
-    exception, ///< an encoded exception
-    skipped,   ///< nothing: the task was not started, as nobody wants it any more
-    unreadable ///< an encoded exception: the input could not be read (in a process that was forked)
+    value = 1,  ///< the encoded result
+    exception,  ///< an encoded exception
+    skipped,    ///< nothing: the task was not started, as nobody wants it any more
+    unreadable, ///< an encoded exception: the input could not be read (in a process that was forked)
+    uncombined  ///< an encoded exception: results could not be combined
 };
 
 /// What a worker and its owner tell each other while tasks run, without a message. Lives in memory that both share; for

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -119,25 +120,27 @@ public:
     static constexpr std::chrono::milliseconds longest_wait{5};
     static constexpr std::size_t most_bytes = 1U << 20; ///< of a message's stream, where results come faster
 
-    /// @param seat Where the tasks run: it knows which are late.
-    basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat)
-        : sink_(sink), request_(request), seat_(seat) {
+    /// @param seat    Where the tasks run: it knows which are late.
+    /// @param partial What results are combined in, or null.
+    basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat, any_partial* partial)
+        : sink_(sink), request_(request), seat_(seat), partial_(partial) {
         head_.sequence = request.sequence;
         begin_message();
     }
 
-    /// Where the next result is to be written; to be followed by one of the three below.
+    /// Where the next result is to be written; to be followed by one of those below.
     encoder& begin_result() {
         blocks_before_ = message_.blocks.size();
         part_at_ = message_.begin_part();
         return to_.emplace(message_); // each part is read on its own: it must not refer to what came before
     }
-    void result_written() override {
-        if (seat_.passed_deadline())
-            result_failed(late_error()); // its owner was not quick enough to end it
-        else
-            end_result(task_result_kind::value);
+    bool refuses() override {
+        const bool late = seat_.passed_deadline();
+        if (late) result_failed(late_error()); // its owner was not quick enough to end it
+        return late;
     }
+    void result_stands() override { end_result(task_result_kind::value); }
+    any_partial& partial() override { return *partial_; }
     /// That the task whose result was begun is late. The owner, which knows its label, adds that.
     [[nodiscard]] std::exception_ptr late_error() const {
         const std::size_t index = request_.first + head_.begin + head_.count;
@@ -199,18 +202,26 @@ private:
     void send() {
         head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
         message_.patch(0, head_);
+        if (partial_) {
+            const std::size_t blocks = message_.blocks.size();
+            const std::size_t part = message_.begin_part();
+            partial_->write(to_.emplace(message_));
+            message_.end_part(part, blocks, 0);
+        }
         try {
             sink_.send_results(message_);
         } catch (...) { // what was sent before went well: it was a task of this message
             if (sink_.is_cut_off()) seat_.blame(head_.count == 1 ? request_.first + head_.begin : task_board::nothing);
             throw;
         }
+        if (partial_) partial_->clear();
         begin_message();
     }
 
     results_sink& sink_;
     const run_request& request_;
     const worker_seat& seat_;
+    any_partial* const partial_;
     outgoing message_;
     std::optional<encoder> to_;
     run_results head_{};
@@ -222,12 +233,14 @@ private:
 using results_writer = basic_results_writer<>;
 
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
+/// @param partial What results are combined in, or null.
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
-void run_tasks(const run_request& request, task_board& board, results_sink& sink, RunOne run_one) {
+void run_tasks(const run_request& request, task_board& board, results_sink& sink, any_partial* partial,
+               RunOne run_one) {
     worker_seat seat(board, request.worker_id, request.depth,
                      request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
-    results_writer writer(sink, request, seat);
+    results_writer writer(sink, request, seat, partial);
     for (std::uint32_t k = 0; k != request.count; ++k) {
         if (!seat.start(request.first + k, request.timeout)) {
             writer.skip();
@@ -240,6 +253,9 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
         } catch (const unreadable& e) {
             sink.end_copy();
             writer.result_failed(e.why, task_result_kind::unreadable);
+        } catch (const not_combined& e) {
+            sink.end_copy();
+            writer.result_failed(e.why, task_result_kind::uncombined);
         } catch (const std::bad_alloc&) {
             sink.end_copy();
             const bool ends = sink.out_of_memory();
@@ -275,7 +291,15 @@ void run_request_message(incoming message, const decoder::image_finder& find, ta
     const runner_entry& runner = runner_entry::at(request.runner);
     if (request.count > message.remaining() / sizeof(part_header))
         message.fail("more tasks than parts", "the head of a batch");
-    run_tasks(request, board, sink, [&](std::uint32_t, encoder& to, results_writer& writer) {
+    if (runner.combines() != (request.combines != 0))
+        message.fail("results are to be combined, or not, otherwise than the code does", "the head of a batch");
+    std::unique_ptr<any_partial> partial;
+    if (runner.combines()) {
+        std::uint32_t mark = 0;
+        decoder from(message.part(mark), &find);
+        partial = runner.open(from);
+    }
+    run_tasks(request, board, sink, partial.get(), [&](std::uint32_t, encoder& to, results_writer& writer) {
         std::uint32_t mark = 0;
         decoder from(message.part(mark), &find);
         runner.run(from, to, writer);

@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -191,13 +193,40 @@ inline std::uintptr_t resolve(const code_location& where, bool code) {
     return address;
 }
 
-/// Is told when a result has been written, while what it refers to is still there.
+/// What a worker has combined of the results of one request; see dispatch/reduction.hpp. Used by one thread.
+class any_partial {
+public:
+    any_partial() = default;
+    any_partial(const any_partial&) = delete;
+    any_partial& operator=(const any_partial&) = delete;
+    virtual ~any_partial() = default;
+
+    /// Writes what is there. What it refers to stays until `clear`.
+    virtual void write(encoder& to) = 0;
+    virtual void clear() noexcept = 0;
+};
+
+/// Is told what became of a result, while what it refers to is still there.
 class result_listener {
 public:
-    virtual void result_written() = 0;
+    /// Whether the task has run for too long, so that its result does not count; it has failed then.
+    virtual bool refuses() = 0;
+    /// The result counts. It was written, or is among those of `partial`.
+    virtual void result_stands() = 0;
+    /// Where results are combined.
+    virtual any_partial& partial() = 0;
+
+    void result_written() {
+        if (!refuses()) result_stands();
+    }
 
 protected:
     ~result_listener() = default;
+};
+
+/// Results could not be combined, which fails the call and is no task's failure. Never leaves the library.
+struct not_combined {
+    std::exception_ptr why;
 };
 
 /// What runs tasks of one type in a worker.
@@ -208,8 +237,12 @@ class runner_entry {
 public:
     /// Reads one task, makes its call and writes the result. Throws what the call throws.
     using function = void (*)(decoder& task, encoder& result, result_listener& then);
+    /// Reads what the request says before its tasks, and makes what their results are combined in.
+    using opening = std::unique_ptr<any_partial> (*)(decoder& from);
 
-    explicit runner_entry(function f) noexcept : run_(f), next_(list().load(std::memory_order_relaxed)) {
+    /// @param o Null where each result is sent.
+    explicit runner_entry(function f, opening o = nullptr) noexcept
+        : run_(f), open_(o), next_(list().load(std::memory_order_relaxed)) {
         // release: whoever finds the entry sees what is in it. Libraries may be loaded by several threads.
         while (!list().compare_exchange_weak(next_, this, std::memory_order_release, std::memory_order_relaxed)) {
         }
@@ -218,6 +251,9 @@ public:
     runner_entry& operator=(const runner_entry&) = delete;
 
     void run(decoder& task, encoder& result, result_listener& then) const { run_(task, result, then); }
+
+    [[nodiscard]] bool combines() const noexcept { return open_ != nullptr; }
+    [[nodiscard]] std::unique_ptr<any_partial> open(decoder& from) const { return open_(from); }
 
     [[nodiscard]] code_location location() const { return locate(reinterpret_cast<std::uintptr_t>(this)); }
 
@@ -237,6 +273,7 @@ private:
     }
 
     function run_;
+    opening open_;
     const runner_entry* next_;
 };
 

@@ -119,6 +119,53 @@ inline constexpr bool result_travels = std::is_void_v<R> || travels<R>;
 template <>
 inline constexpr bool result_travels<void> = true;
 
+// What becomes of a task's result in the process that made it. All have the same members: whether it is possible for a
+// result, also whether from a process that was forked, which needs to be sent nothing; if not, why; how a request is
+// opened (see runner_entry); and what takes the result of a call.
+
+/// It is sent.
+struct result_sent {
+    template <class R>
+    static constexpr bool returns = result_travels<R>;
+    template <class R>
+    static constexpr bool possible = returns<R>;
+    template <class R>
+    static std::string refusal() {
+        return what_does_not_travel<R>("its result");
+    }
+    static constexpr runner_entry::opening open = nullptr;
+
+    template <class Call>
+    static void take(encoder& to, result_listener& then, Call call) {
+        if constexpr (std::is_void_v<std::invoke_result_t<Call>>) {
+            call();
+        } else {
+            const std::decay_t<std::invoke_result_t<Call>> value = call();
+            encode(to, value);
+            return then.result_written();
+        }
+        then.result_written();
+    }
+};
+/// It is dropped: it need not travel.
+struct result_dropped {
+    template <class R>
+    static constexpr bool returns = true;
+    template <class R>
+    static constexpr bool possible = true;
+    template <class R>
+    static std::string refusal() {
+        return {};
+    }
+    static constexpr runner_entry::opening open = nullptr;
+
+    template <class Call>
+    static void take(encoder&, result_listener& then, Call call) {
+        static_cast<void>(call());
+        then.result_written();
+    }
+};
+
 /// Writes, reads and runs tasks of one type.
 template <class Task, class Indices>
 struct remote_task;
@@ -147,34 +194,27 @@ struct remote_task<task<F, Args...>, std::index_sequence<I...>> {
         std::apply([&](const Args&... args) { (encode_argument(to, args), ...); }, t.arguments());
     }
 
+    /// @tparam How What becomes of the result.
+    template <class How = result_sent>
     static void run(decoder& from, encoder& to, result_listener& then) {
         function f = decode<function>(from);
         std::tuple<typename arrival<I, Args>::value...> args{arrival<I, Args>::read(from)...}; // braces: in this order
-        write_result(to, then, [&]() -> decltype(auto) {
-            return std::invoke(std::move(f), arrival<I, Args>::pass(std::get<I>(args))...);
-        });
-    }
-
-    template <class Call>
-    static void write_result(encoder& to, result_listener& then, Call call) {
-        if constexpr (std::is_void_v<result>) {
-            call();
-            then.result_written();
-        } else {
-            const result value = call();
-            encode(to, value);
-            then.result_written();
-        }
+        How::take(to, then,
+                  [&]() -> result { return std::invoke(std::move(f), arrival<I, Args>::pass(std::get<I>(args))...); });
     }
 
     static result read_result(decoder& from) {
         if constexpr (!std::is_void_v<result>) return decode<result>(from);
     }
 
-    static const runner_entry& entry() noexcept { return entry_; }
+    template <class How = result_sent>
+    static const runner_entry& entry() noexcept {
+        return entry_<How>;
+    }
 
 private:
-    static inline const runner_entry entry_{&run};
+    template <class How>
+    static inline const runner_entry entry_{&run<How>, How::open};
 };
 
 template <class Task>
@@ -187,38 +227,42 @@ struct remote_form<task<F, Args...>> {
 template <class Task>
 using remote_form_t = typename remote_form<std::remove_cvref_t<Task>>::type;
 
-template <class Task>
+template <class Task, class How = result_sent>
 [[noreturn]] void refuse_to_send();
-template <class Task>
+template <class Task, class How>
 [[noreturn]] void refuse_result();
 
 /// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
+/// @tparam How What becomes of the results.
 template <class Task>
 class remotable_tasks {
     using form = remote_form_t<Task>;
+    using result = task_result_t<Task>;
 
 public:
-    static const runner_entry& runner() {
-        if constexpr (form::possible)
-            return form::entry();
+    template <class How>
+    static const runner_entry& runner(How) {
+        if constexpr (form::callable && How::template possible<result>)
+            return form::template entry<How>();
         else
-            refuse_to_send<Task>();
+            refuse_to_send<Task, How>();
     }
-    static void check_results_travel() {
-        if constexpr (!result_travels<task_result_t<Task>>) refuse_result<Task>();
+    template <class How>
+    static void check_results_travel(How) {
+        if constexpr (!How::template returns<result>) refuse_result<Task, How>();
     }
-    static task_result_t<Task> decode_result([[maybe_unused]] decoder& from) {
-        if constexpr (result_travels<task_result_t<Task>>)
+    static result decode_result([[maybe_unused]] decoder& from) {
+        if constexpr (result_travels<result>)
             return form::read_result(from);
         else
-            refuse_result<Task>();
+            refuse_result<Task, result_sent>();
     }
 
 protected:
     /// Writes a task that somebody else owns, or one that was made for this and must live until it has been sent.
     template <class T>
     static void encode_one([[maybe_unused]] encoder& to, T&& t) {
-        if constexpr (!form::possible) {
+        if constexpr (!form::callable) {
             refuse_to_send<Task>();
         } else if constexpr (!std::is_lvalue_reference_v<T> && form::may_have_blocks) {
             const auto owner = std::make_shared<const Task>(std::forward<T>(t));
@@ -228,12 +272,12 @@ protected:
             form::write(to, t);
         }
     }
-    template <class Call>
-    static void run_and_encode([[maybe_unused]] encoder& to, [[maybe_unused]] result_listener& then, Call call) {
-        if constexpr (result_travels<task_result_t<Task>>)
-            form::write_result(to, then, call);
+    template <class How, class Call>
+    static void run_and_encode(How, [[maybe_unused]] encoder& to, [[maybe_unused]] result_listener& then, Call call) {
+        if constexpr (How::template returns<result>)
+            How::take(to, then, call);
         else
-            refuse_result<Task>();
+            refuse_result<Task, How>();
     }
 };
 
@@ -254,6 +298,7 @@ struct unremotable_part<task<F, Args...>, std::index_sequence<I...>> {
     using function = typename form::function;
     using result = typename form::result;
 
+    template <class How>
     static std::string text() {
         if constexpr (!travels<function>) return what_does_not_travel<function>("its function");
         std::string found;
@@ -263,8 +308,8 @@ struct unremotable_part<task<F, Args...>, std::index_sequence<I...>> {
             return !found.empty();
         };
         if ((look.template operator()<Args, I>() || ...)) return found;
-        if constexpr (!result_travels<result>)
-            return what_does_not_travel<result>("its result");
+        if constexpr (!How::template possible<result>)
+            return How::template refusal<result>();
         else
             return "its function cannot be called with the values that its arguments become; let it take them as "
                    "values, "
@@ -280,14 +325,14 @@ template <class Task>
     throw serialization_error("joblot: a task cannot be sent to another process: " + part, name_for_errors<Task>());
 }
 /// Names the part of a task that keeps it at home, the reason, and the way out.
-template <class Task>
+template <class Task, class How>
 [[noreturn, gnu::cold]] void refuse_to_send() {
-    refuse_part<Task>(unremotable_part_of<std::remove_cvref_t<Task>>::text());
+    refuse_part<Task>(unremotable_part_of<std::remove_cvref_t<Task>>::template text<How>());
 }
 /// The same for a task that need not be sent, but whose result must be.
-template <class Task>
+template <class Task, class How>
 [[noreturn, gnu::cold]] void refuse_result() {
-    refuse_part<Task>(what_does_not_travel<task_result_t<Task>>("its result"));
+    refuse_part<Task>(How::template refusal<task_result_t<Task>>());
 }
 
 } // namespace detail
