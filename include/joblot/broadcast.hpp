@@ -4,6 +4,7 @@
 
 #include <joblot/core/requirements.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -46,6 +47,16 @@ public:
     /// The elements where they are; for a `broadcast_block` only.
     virtual view_type view() = 0;
 
+    /// The same without a virtual call once they were looked at: it is asked for each element.
+    [[nodiscard]] view_type elements() {
+        if (!was_viewed_.load(std::memory_order_acquire)) { // release below: who sees it sees viewed_
+            const std::lock_guard lock(mutex_);
+            if (!was_viewed_.load(std::memory_order_relaxed)) viewed_ = view();
+            was_viewed_.store(true, std::memory_order_release);
+        }
+        return viewed_;
+    }
+
     /// What a backend made of the value in order to send it; made once, by the first one that needs it.
     template <class Make>
     std::shared_ptr<void> image(Make make) {
@@ -57,6 +68,8 @@ public:
 private:
     std::mutex mutex_;
     std::shared_ptr<void> image_; // guarded by mutex_
+    std::atomic<bool> was_viewed_{false};
+    view_type viewed_; // written under mutex_, always the same; read when was_viewed_ is seen
 };
 
 /// In the process that called `broadcast`.
@@ -80,10 +93,10 @@ private:
 
 /// A cheap handle to a value that was given to `broadcast`; pass it to tasks as an argument.
 ///
-/// On threads it refers to the caller's own value. Worker processes map one read-only copy for all of them: `span()`
-/// reads contiguous elements there in place, `get()` makes a value of its own in each worker, once. Converts to
-/// `const T&` and, for contiguous containers, to `std::span`, so that a task may take either. Copyable, thread-safe;
-/// the memory is freed with the last handle.
+/// On threads it refers to the caller's own value. Worker processes map one read-only copy for all of them: elements of
+/// a contiguous container are read there in place, by `v[i]`, a loop over `v`, or `span()`; `get()`, `*v` and `v->`
+/// make a value of its own in each worker, once. Converts to `const T&` and, for contiguous containers, to `std::span`,
+/// so that a task may take either. Copyable, thread-safe; the memory is freed with the last handle.
 template <class T>
 class broadcasted {
 public:
@@ -101,12 +114,37 @@ public:
     [[nodiscard]] auto span() const
         requires detail::broadcast_block<T>
     {
-        return source_->view();
+        return source_->elements();
     }
     operator typename detail::broadcast_view<T>::type() const
         requires detail::broadcast_block<T>
     {
-        return source_->view();
+        return source_->elements();
+    }
+    [[nodiscard]] auto data() const
+        requires detail::broadcast_block<T>
+    {
+        return source_->elements().data();
+    }
+    [[nodiscard]] std::size_t size() const
+        requires detail::broadcast_block<T>
+    {
+        return source_->elements().size();
+    }
+    [[nodiscard]] const auto& operator[](std::size_t i) const // i < size()
+        requires detail::broadcast_block<T>
+    {
+        return source_->elements()[i];
+    }
+    [[nodiscard]] auto begin() const
+        requires detail::broadcast_block<T>
+    {
+        return data();
+    }
+    [[nodiscard]] auto end() const
+        requires detail::broadcast_block<T>
+    {
+        return data() + size();
     }
 
     // For the library's own parts.
