@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
-// `import joblot;`: the names of joblot/joblot.hpp, joblot/random.hpp and joblot/stop_on_signal.hpp, as a module. What the
+// `import joblot;`: the names of joblot/joblot.hpp, per_worker.hpp, random.hpp and stop_on_signal.hpp, as a module. What the
 // reference names is exported; a program may use headers of joblot in other files, for they are the same entities.
 module;
 
 #include <joblot/joblot.hpp>
+#include <joblot/per_worker.hpp>
 #include <joblot/random.hpp>
 #include <joblot/stop_on_signal.hpp>
 
@@ -34,6 +35,7 @@ using joblot::time_limit;
 // ---- results
 using joblot::generator;
 using joblot::outcome;
+using joblot::per_worker;
 using joblot::persisted;
 using joblot::reduced;
 using joblot::unordered_generator;

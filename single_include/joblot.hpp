@@ -1656,6 +1656,71 @@ private:
 // ---- joblot/this_task.hpp
 // What a running task can ask about itself.
 
+// ---- joblot/core/worker_values.hpp
+// What the workers of one call keep from task to task, see per_worker.hpp.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace joblot::detail {
+
+/// Values of a call, one of each kind for each worker. Thread-safe: no two threads are the same worker at a time.
+class worker_values {
+public:
+    /// The value of a kind for a worker; `make()` gives it at the first time, as a `std::shared_ptr`.
+    template <class Make>
+    void* get(std::uint64_t kind, int worker, Make make) {
+        if (void* const there = find(kind, worker)) return there;
+        std::shared_ptr<void> fresh = make(); // the user's code: no lock is held
+        const std::lock_guard lock(mutex_);
+        return values_.emplace_back(value{kind, worker, std::move(fresh)}).it.get();
+    }
+    /// A thread that was a worker and used values is no longer: what it wrote is there for the next one.
+    void hand_over() noexcept { const std::lock_guard lock(mutex_); }
+    /// The call is over.
+    void clear() noexcept {
+        std::vector<value> gone;
+        const std::lock_guard lock(mutex_);
+        gone.swap(values_);
+    }
+
+private:
+    struct value {
+        std::uint64_t kind;
+        int worker;
+        std::shared_ptr<void> it;
+    };
+
+    void* find(std::uint64_t kind, int worker) {
+        const std::lock_guard lock(mutex_);
+        for (const value& v : values_) {
+            if (v.kind == kind && v.worker == worker) return v.it.get();
+        }
+        return nullptr;
+    }
+
+    std::mutex mutex_;
+    std::vector<value> values_;
+};
+
+/// Whether kinds of values were ever sent to other processes, so that these must be told when a call is over.
+JOBLOT_ONE_PER_PROCESS inline std::atomic<bool>& values_travel() noexcept {
+    static constinit std::atomic<bool> any{false}; // relaxed: who sends a kind sends what follows, too
+    return any;
+}
+
+/// A number for a kind, or a call, that no other one of this process has.
+JOBLOT_ONE_PER_PROCESS inline std::uint64_t fresh_number() noexcept {
+    static constinit std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+} // namespace joblot::detail
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -1681,6 +1746,9 @@ struct task_context {
     stop_registry* tokens = nullptr;                       // of the call's tasks
     bool limit_is_foreign = false;                         // another process lowers it
     std::unique_ptr<task_stop> stop{};                     // of a task that asked for it; it may have ended since
+    worker_values* values = nullptr;                       // of the call's workers
+    std::uint64_t kind_at_hand = 0;                        // of the value that was used last; 0: none was
+    void* value_at_hand = nullptr;
 
     /// The token of the task that runs; its own thread only.
     [[nodiscard]] std::stop_token stop_token() {
@@ -2749,6 +2817,7 @@ private:
     std::exception_ptr backend_failure_;
 
     detail::stop_registry tokens_;
+    detail::worker_values values_;
 
     std::mutex waker_mutex_; // taken last of all
     std::function<void()> waker_;
@@ -2763,12 +2832,14 @@ inline worker::worker(job& j, int id)
     context_.worker_id = id;
     context_.limit = &j.limit_;
     context_.tokens = &j.tokens_;
+    context_.values = &j.values_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
     if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();
 }
 
 inline worker::~worker() {
+    if (context_.kind_at_hand) job_.values_.hand_over();
     detail::current_task = outer_task_;
     detail::current_scope = outer_scope_;
     job_.completed_.fetch_add(completed_, std::memory_order_relaxed);
@@ -7008,6 +7079,8 @@ struct run_request {
     std::int32_t inner_threads = 0; ///< `inner_max_num_threads`; 0: not set
     std::uint32_t one_by_one = 0;   ///< 1: somebody waits for each single result
     std::uint32_t combines = 0;     ///< 1: the worker combines the results
+    std::uint64_t call = 0;         ///< number of the call: its workers keep values from batch to batch
+    std::uint64_t unused = 0;
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 
@@ -8620,7 +8693,8 @@ public:
                 .depth = inside.depth,
                 .inner_threads = inside.inner_max_num_threads.value_or(0),
                 .one_by_one = one_by_one_,
-                .combines = job_.reduction() != nullptr};
+                .combines = job_.reduction() != nullptr,
+                .call = call_};
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
@@ -8789,6 +8863,9 @@ private:
     const std::optional<std::chrono::nanoseconds> timeout_;
     const code_location entry_;
     bool one_by_one_;
+    // A worker of a cluster may serve several programs.
+    const std::uint64_t call_ =
+        mix64(fresh_number() ^ static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()));
 };
 using remote_batches = basic_remote_batches<>;
 
@@ -8940,7 +9017,8 @@ enum class frame_kind : std::uint32_t {
     run,       ///< to a worker: a batch
     results,   ///< worker: results of some tasks of a batch
     forget,    ///< to a worker: numbers of broadcast values that nobody needs any more
-    quit       ///< to a worker: end
+    quit,      ///< to a worker: end
+    call_over  ///< to a worker: what it kept for its tasks is not needed any more
 };
 
 // A frame is: the head; an entry for each block; the stream; the blocks that are not elsewhere. Each starts at a
@@ -9120,7 +9198,7 @@ private:
     void next_stage() {
         if (stage_ == stage::head) {
             if (head_.magic != frame_head::expected_magic) broken("it does not begin as one");
-            if (head_.kind < frame_kind::hello || head_.kind > frame_kind::quit) broken("there is no such kind");
+            if (head_.kind < frame_kind::hello || head_.kind > frame_kind::call_over) broken("there is no such kind");
             if (head_.block_count > most_blocks || head_.image_count > most_images || head_.stream_size > most_bytes)
                 broken("it is too large");
             stage_ = stage::table;
@@ -9673,7 +9751,8 @@ protected:
 template <class = void>
 class basic_worker_seat {
 public:
-    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
+    /// @param values What this worker keeps from task to task; null where it runs none.
+    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads, worker_values* values)
         : board_(board), inside_(scope{.n_jobs = 1,
                                        .inner_max_num_threads = inner_threads,
                                        .in_task = true,
@@ -9685,6 +9764,7 @@ public:
         context_.limit = &board.limit;
         context_.limit_is_foreign = true;
         context_.tokens = &tokens_;
+        context_.values = values;
     }
     ~basic_worker_seat() {
         current_task = outer_task_;
@@ -9859,13 +9939,14 @@ private:
 using results_writer = basic_results_writer<>;
 
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
+/// @param values  What this worker keeps from task to task.
 /// @param partial What results are combined in, or null.
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
-void run_tasks(const run_request& request, task_board& board, results_sink& sink, any_partial* partial,
-               RunOne run_one) {
+void run_tasks(const run_request& request, task_board& board, results_sink& sink, worker_values& values,
+               any_partial* partial, RunOne run_one) {
     worker_seat seat(board, request.worker_id, request.depth,
-                     request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
+                     request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt, &values);
     results_writer writer(sink, request, seat, partial);
     for (std::uint32_t k = 0; k != request.count; ++k) {
         if (!seat.start(request.first + k, request.timeout)) {
@@ -9909,11 +9990,19 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
     writer.finish();
 }
 
+/// What a worker process keeps from task to task of a call.
+struct values_of_call {
+    std::uint64_t call = 0;
+    worker_values values{};
+};
+
 /// Runs a request that came as a message.
 /// @param find Gives the shared memory of a broadcast value. @throws serialization_error where the message is broken.
 template <class = void>
-void run_request_message(incoming message, const decoder::image_finder& find, task_board& board, results_sink& sink) {
+void run_request_message(incoming message, const decoder::image_finder& find, task_board& board, results_sink& sink,
+                         values_of_call& kept) {
     const auto request = message.get<run_request>("the head of a batch");
+    if (std::exchange(kept.call, request.call) != request.call) kept.values.clear();
     const runner_entry& runner = runner_entry::at(request.runner);
     if (request.count > message.remaining() / sizeof(part_header))
         message.fail("more tasks than parts", "the head of a batch");
@@ -9925,11 +10014,12 @@ void run_request_message(incoming message, const decoder::image_finder& find, ta
         decoder from(message.part(mark), &find);
         partial = runner.open(from);
     }
-    run_tasks(request, board, sink, partial.get(), [&](std::uint32_t, encoder& to, results_writer& writer) {
-        std::uint32_t mark = 0;
-        decoder from(message.part(mark), &find);
-        runner.run(from, to, writer);
-    });
+    run_tasks(request, board, sink, kept.values, partial.get(),
+              [&](std::uint32_t, encoder& to, results_writer& writer) {
+                  std::uint32_t mark = 0;
+                  decoder from(message.part(mark), &find);
+                  runner.run(from, to, writer);
+              });
 }
 
 } // namespace joblot::detail
@@ -10092,7 +10182,7 @@ bool greet(channel& link, void (*init)()) {
     };
     try {
         task_board idle;
-        const worker_seat seat(idle, 0, 0, std::nullopt);
+        const worker_seat seat(idle, 0, 0, std::nullopt, nullptr);
         if (init) init();
         end_forked_copy(self);
         send_lines_at_once(); // it may have called sync_with_stdio
@@ -10167,8 +10257,10 @@ private:
         } else if (link_.frame().kind() == frame_kind::images) {
             for (descriptor& file : files)
                 images_.add(message.get<std::uint64_t>("a broadcast value"), std::move(file));
+        } else if (link_.frame().kind() == frame_kind::call_over) {
+            kept_.values.clear();
         } else if (link_.frame().kind() == frame_kind::run) {
-            run_request_message(message, images_.finder(), *board_, sink_);
+            run_request_message(message, images_.finder(), *board_, sink_, kept_);
         } else {
             throw serialization_error("joblot: a worker was sent a frame of an unexpected kind", "a frame");
         }
@@ -10180,6 +10272,7 @@ private:
     task_board* board_;
     channel_sink sink_;
     image_store images_;
+    values_of_call kept_;
 };
 using worker_loop = basic_worker_loop<>;
 
@@ -11378,9 +11471,11 @@ private:
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
             const any_reduction* const reduction = job_.reduction();
             const auto partial = reduction ? reduction->partial() : nullptr;
-            run_tasks(request, board, sink, partial.get(), [&](std::uint32_t k, encoder& to, results_writer& writer) {
-                c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
-            });
+            worker_values values; // the process ends with its batch
+            run_tasks(request, board, sink, values, partial.get(),
+                      [&](std::uint32_t k, encoder& to, results_writer& writer) {
+                          c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
+                      });
         });
         {
             const std::lock_guard lock(worker_mutex_);
@@ -11409,8 +11504,18 @@ private:
         if (dropped && !options_.forked) worker_pool::instance().discard_now(std::move(dropped));
     }
 
+    void tell_that_call_is_over() noexcept {
+        if (!values_travel().load(std::memory_order_relaxed) || !worker_->greeted) return;
+        try {
+            worker_->link().send(frame_kind::call_over, outgoing(), 0, {}, [] { throw disconnected(); });
+        } catch (const backend_error&) { // it has died, or takes nothing
+            worker_->reusable = false;
+        } catch (const std::bad_alloc&) { // what it keeps goes when it begins another call
+        }
+    }
     void release_worker() {
         if (!worker_) return;
+        tell_that_call_is_over();
         if (options_.config.max_tasks && worker_->tasks_given >= options_.config.max_tasks) worker_->reusable = false;
         worker_->link().shared_out().trim();
         worker_pool::instance().give_back(take_worker());

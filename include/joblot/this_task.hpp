@@ -5,6 +5,7 @@
 #include <joblot/core/requirements.hpp>
 
 #include <joblot/core/task_stop.hpp>
+#include <joblot/core/worker_values.hpp>
 #include <joblot/system/visibility.hpp>
 
 #include <atomic>
@@ -32,6 +33,9 @@ struct task_context {
     stop_registry* tokens = nullptr;                       // of the call's tasks
     bool limit_is_foreign = false;                         // another process lowers it
     std::unique_ptr<task_stop> stop{};                     // of a task that asked for it; it may have ended since
+    worker_values* values = nullptr;                       // of the call's workers
+    std::uint64_t kind_at_hand = 0;                        // of the value that was used last; 0: none was
+    void* value_at_hand = nullptr;
 
     /// The token of the task that runs; its own thread only.
     [[nodiscard]] std::stop_token stop_token() {

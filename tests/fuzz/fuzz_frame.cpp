@@ -5,6 +5,7 @@
 // Input: the size of the pieces, less one; how much shared memory there is, in blocks of 64; the bytes of the socket.
 
 #include <joblot/delayed.hpp>
+#include <joblot/dispatch/reducing_tasks.hpp>
 #include <joblot/process/worker_config.hpp>
 #include <joblot/wire/batch_runner.hpp>
 #include <joblot/wire/frame.hpp>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -44,6 +46,20 @@ using sum_task = decltype(joblot::delayed(sum())(std::vector<double>(), std::str
 using copies_task = decltype(joblot::delayed(copies())(std::string(), static_cast<unsigned char>(1)));
 using fails_task = decltype(joblot::delayed(fails())(1));
 
+using sums = reduction_rules<double, double, std::plus<>>;
+
+/// What the owner does with results that a worker has combined.
+void read_combined(incoming message) {
+    const std::plus<> combine;
+    const reduction_tools<sums> tools{combine, nullptr};
+    partial_reduction<sums> made(tools);
+    decoder from(message);
+    read_partial(from, made, 0, 3, 2);
+    reduction_tree<sums> tree(tools);
+    tree.add(made);
+    static_cast<void>(tree.take());
+}
+
 /// What the owner does with results.
 void read_results(incoming message) {
     const auto head = message.get<run_results>("the head of results");
@@ -55,6 +71,8 @@ void read_results(incoming message) {
         else if (mark == static_cast<std::uint32_t>(task_result_kind::value))
             static_cast<void>(decode<std::vector<std::string>>(from));
     }
+    std::uint32_t mark = 0;
+    if (message.remaining()) read_combined(message.part(mark));
 }
 
 struct reading_sink final : results_sink {
@@ -77,7 +95,8 @@ void run(bytes_view stream, std::span<const bytes_view> blocks) {
         std::memcpy(&head, copy.data(), sizeof head);
         if (head.runner.module == module_id{}) {
             static const std::array runners{&remote_form_t<sum_task>::entry(), &remote_form_t<copies_task>::entry(),
-                                            &remote_form_t<fails_task>::entry()};
+                                            &remote_form_t<fails_task>::entry(),
+                                            &remote_form_t<sum_task>::entry<result_combined<sums>>()};
             sink.last_runner = head.runner.offset % runners.size();
             head.runner = runners.at(sink.last_runner)->location();
             std::memcpy(copy.data(), &head, sizeof head);
@@ -85,7 +104,8 @@ void run(bytes_view stream, std::span<const bytes_view> blocks) {
     }
     task_board board;
     const decoder::image_finder none;
-    run_request_message({copy, blocks}, none, board, sink);
+    values_of_call kept;
+    run_request_message({copy, blocks}, none, board, sink, kept);
     if (sink.results != head.count) std::abort();
 }
 

@@ -92,7 +92,13 @@ template <class... Args>
 std::string request(std::uint64_t runner, bool shared, const Args&... args) {
     outgoing message;
     encoder to(message);
-    message.put(run_request{.sequence = 1, .runner = {.offset = runner}, .count = 3});
+    const bool combines = runner == 3;
+    message.put(run_request{.sequence = 1, .runner = {.offset = runner}, .count = 3, .combines = combines});
+    if (combines) {
+        const std::size_t part = message.begin_part();
+        encode(to, std::uint8_t{0}); // another one
+        message.end_part(part, 0, 0);
+    }
     for (int k = 0; k != 3; ++k) {
         const std::size_t blocks = message.blocks.size();
         const std::size_t part = message.begin_part();
@@ -121,6 +127,21 @@ std::string results() {
     return frame(frame_kind::results, message);
 }
 
+std::string combined_results() {
+    outgoing message;
+    encoder to(message);
+    message.put(run_results{.sequence = 1, .count = 3, .last = 1});
+    for (const auto kind : {task_result_kind::skipped, task_result_kind::skipped, task_result_kind::skipped})
+        message.end_part(message.begin_part(), 0, static_cast<std::uint32_t>(kind));
+    const std::size_t part = message.begin_part();
+    for (const std::uint64_t number : {1U, 1U, 0U, 1U}) message.put(number); // a node and a run; the node: task 0
+    encode(to, 0.5);
+    for (const std::uint64_t number : {2U, 3U}) message.put(number); // the run: task 2
+    encode(to, 1.5);
+    message.end_part(part, 0, 0);
+    return frame(frame_kind::results, message);
+}
+
 std::string hello() {
     outgoing message;
     encoder to(message);
@@ -139,7 +160,9 @@ void add_frames(const folder& to) {
     to.add("sum_shared", pieces + request(0, true, numbers, text));
     to.add("copies", pieces + request(1, false, text, static_cast<unsigned char>(3)));
     to.add("fails", bytes + request(2, false, 5));
+    to.add("combined", pieces + request(3, false, few, text));
     to.add("results", bytes + results());
+    to.add("combined_results", bytes + combined_results());
     to.add("hello", pieces + hello());
     outgoing numbers_of_images;
     for (std::uint64_t i = 0; i != 3; ++i) numbers_of_images.put(i);

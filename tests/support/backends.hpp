@@ -32,6 +32,7 @@ struct backend_case {
     bool pooled = true;                                         // threads are kept between calls
     bool closures = true;                                       // what a lambda captures by value reaches the tasks
     bool costly = false;                                        // a batch takes milliseconds, whatever it does
+    bool tells_end_of_call = true;                              // workers know when a call is over
     bool in_order = true;                                       // with one worker, tasks begin when those before ended
 
     std::vector<int> worker_counts{1, 2, -1, 4};      ///< the values of `n_jobs` that most tests go through

@@ -22,7 +22,7 @@ ROOMS = [
     (0, "core", r"core/.+"),
     (0, "system", r"system/.+"),
     (1, "random", r"random\.hpp|random/.+"),
-    (1, "wire", r"wire/.+|persisted\.hpp"),
+    (1, "wire", r"wire/.+|(persisted|per_worker)\.hpp"),
     (2, "progress", r"progress/.+"),
     (2, "dispatch", r"dispatch/.+"),
     (2, "types of others", r"(std_exceptions|eigen|cereal)\.hpp"),

@@ -84,7 +84,8 @@ struct collecting final : results_sink {
 
 void run(const outgoing& request, task_board& board, results_sink& sink) {
     const decoder::image_finder none;
-    run_request_message({request.stream, request.blocks}, none, board, sink);
+    joblot::detail::values_of_call kept;
+    run_request_message({request.stream, request.blocks}, none, board, sink, kept);
 }
 
 } // namespace

@@ -347,6 +347,7 @@ private:
     std::exception_ptr backend_failure_;
 
     detail::stop_registry tokens_;
+    detail::worker_values values_;
 
     std::mutex waker_mutex_; // taken last of all
     std::function<void()> waker_;
@@ -361,12 +362,14 @@ inline worker::worker(job& j, int id)
     context_.worker_id = id;
     context_.limit = &j.limit_;
     context_.tokens = &j.tokens_;
+    context_.values = &j.values_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
     if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();
 }
 
 inline worker::~worker() {
+    if (context_.kind_at_hand) job_.values_.hand_over();
     detail::current_task = outer_task_;
     detail::current_scope = outer_scope_;
     job_.completed_.fetch_add(completed_, std::memory_order_relaxed);

@@ -62,7 +62,8 @@ public:
                 .depth = inside.depth,
                 .inner_threads = inside.inner_max_num_threads.value_or(0),
                 .one_by_one = one_by_one_,
-                .combines = job_.reduction() != nullptr};
+                .combines = job_.reduction() != nullptr,
+                .call = call_};
     }
 
     /// Writes the message that asks for the tasks of `range`, up to one that cannot be written. That one fails when it
@@ -231,6 +232,9 @@ private:
     const std::optional<std::chrono::nanoseconds> timeout_;
     const code_location entry_;
     bool one_by_one_;
+    // A worker of a cluster may serve several programs.
+    const std::uint64_t call_ =
+        mix64(fresh_number() ^ static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()));
 };
 using remote_batches = basic_remote_batches<>;
 

@@ -159,9 +159,11 @@ private:
         auto fresh = fork_worker_process(options_.config, [&](task_board& board, results_sink& sink) {
             const any_reduction* const reduction = job_.reduction();
             const auto partial = reduction ? reduction->partial() : nullptr;
-            run_tasks(request, board, sink, partial.get(), [&](std::uint32_t k, encoder& to, results_writer& writer) {
-                c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
-            });
+            worker_values values; // the process ends with its batch
+            run_tasks(request, board, sink, values, partial.get(),
+                      [&](std::uint32_t k, encoder& to, results_writer& writer) {
+                          c.of().tasks()->run_forked(c.index(range.begin + k), to, writer);
+                      });
         });
         {
             const std::lock_guard lock(worker_mutex_);
@@ -190,8 +192,18 @@ private:
         if (dropped && !options_.forked) worker_pool::instance().discard_now(std::move(dropped));
     }
 
+    void tell_that_call_is_over() noexcept {
+        if (!values_travel().load(std::memory_order_relaxed) || !worker_->greeted) return;
+        try {
+            worker_->link().send(frame_kind::call_over, outgoing(), 0, {}, [] { throw disconnected(); });
+        } catch (const backend_error&) { // it has died, or takes nothing
+            worker_->reusable = false;
+        } catch (const std::bad_alloc&) { // what it keeps goes when it begins another call
+        }
+    }
     void release_worker() {
         if (!worker_) return;
+        tell_that_call_is_over();
         if (options_.config.max_tasks && worker_->tasks_given >= options_.config.max_tasks) worker_->reusable = false;
         worker_->link().shared_out().trim();
         worker_pool::instance().give_back(take_worker());

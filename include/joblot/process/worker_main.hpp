@@ -168,7 +168,7 @@ bool greet(channel& link, void (*init)()) {
     };
     try {
         task_board idle;
-        const worker_seat seat(idle, 0, 0, std::nullopt);
+        const worker_seat seat(idle, 0, 0, std::nullopt, nullptr);
         if (init) init();
         end_forked_copy(self);
         send_lines_at_once(); // it may have called sync_with_stdio
@@ -243,8 +243,10 @@ private:
         } else if (link_.frame().kind() == frame_kind::images) {
             for (descriptor& file : files)
                 images_.add(message.get<std::uint64_t>("a broadcast value"), std::move(file));
+        } else if (link_.frame().kind() == frame_kind::call_over) {
+            kept_.values.clear();
         } else if (link_.frame().kind() == frame_kind::run) {
-            run_request_message(message, images_.finder(), *board_, sink_);
+            run_request_message(message, images_.finder(), *board_, sink_, kept_);
         } else {
             throw serialization_error("joblot: a worker was sent a frame of an unexpected kind", "a frame");
         }
@@ -256,6 +258,7 @@ private:
     task_board* board_;
     channel_sink sink_;
     image_store images_;
+    values_of_call kept_;
 };
 using worker_loop = basic_worker_loop<>;
 

@@ -26,6 +26,8 @@ struct run_request {
     std::int32_t inner_threads = 0; ///< `inner_max_num_threads`; 0: not set
     std::uint32_t one_by_one = 0;   ///< 1: somebody waits for each single result
     std::uint32_t combines = 0;     ///< 1: the worker combines the results
+    std::uint64_t call = 0;         ///< number of the call: its workers keep values from batch to batch
+    std::uint64_t unused = 0;
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 

@@ -8,6 +8,7 @@
 #include <joblot/core/reading.hpp>
 #include <joblot/core/scope.hpp>
 #include <joblot/core/thread_end.hpp>
+#include <joblot/core/worker_values.hpp>
 #include <joblot/this_task.hpp>
 #include <joblot/wire/batch_protocol.hpp>
 #include <joblot/wire/remote_exception.hpp>
@@ -47,7 +48,8 @@ protected:
 template <class = void>
 class basic_worker_seat {
 public:
-    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads)
+    /// @param values What this worker keeps from task to task; null where it runs none.
+    basic_worker_seat(task_board& board, int id, int depth, std::optional<int> inner_threads, worker_values* values)
         : board_(board), inside_(scope{.n_jobs = 1,
                                        .inner_max_num_threads = inner_threads,
                                        .in_task = true,
@@ -59,6 +61,7 @@ public:
         context_.limit = &board.limit;
         context_.limit_is_foreign = true;
         context_.tokens = &tokens_;
+        context_.values = values;
     }
     ~basic_worker_seat() {
         current_task = outer_task_;
@@ -233,13 +236,14 @@ private:
 using results_writer = basic_results_writer<>;
 
 /// Runs tasks one after the other and gives their results to a writer. Never throws what a task throws.
+/// @param values  What this worker keeps from task to task.
 /// @param partial What results are combined in, or null.
 /// @param run_one Runs task k of the request: writes its result, or throws.
 template <class RunOne>
-void run_tasks(const run_request& request, task_board& board, results_sink& sink, any_partial* partial,
-               RunOne run_one) {
+void run_tasks(const run_request& request, task_board& board, results_sink& sink, worker_values& values,
+               any_partial* partial, RunOne run_one) {
     worker_seat seat(board, request.worker_id, request.depth,
-                     request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt);
+                     request.inner_threads ? std::optional<int>(request.inner_threads) : std::nullopt, &values);
     results_writer writer(sink, request, seat, partial);
     for (std::uint32_t k = 0; k != request.count; ++k) {
         if (!seat.start(request.first + k, request.timeout)) {
@@ -283,11 +287,19 @@ void run_tasks(const run_request& request, task_board& board, results_sink& sink
     writer.finish();
 }
 
+/// What a worker process keeps from task to task of a call.
+struct values_of_call {
+    std::uint64_t call = 0;
+    worker_values values{};
+};
+
 /// Runs a request that came as a message.
 /// @param find Gives the shared memory of a broadcast value. @throws serialization_error where the message is broken.
 template <class = void>
-void run_request_message(incoming message, const decoder::image_finder& find, task_board& board, results_sink& sink) {
+void run_request_message(incoming message, const decoder::image_finder& find, task_board& board, results_sink& sink,
+                         values_of_call& kept) {
     const auto request = message.get<run_request>("the head of a batch");
+    if (std::exchange(kept.call, request.call) != request.call) kept.values.clear();
     const runner_entry& runner = runner_entry::at(request.runner);
     if (request.count > message.remaining() / sizeof(part_header))
         message.fail("more tasks than parts", "the head of a batch");
@@ -299,11 +311,12 @@ void run_request_message(incoming message, const decoder::image_finder& find, ta
         decoder from(message.part(mark), &find);
         partial = runner.open(from);
     }
-    run_tasks(request, board, sink, partial.get(), [&](std::uint32_t, encoder& to, results_writer& writer) {
-        std::uint32_t mark = 0;
-        decoder from(message.part(mark), &find);
-        runner.run(from, to, writer);
-    });
+    run_tasks(request, board, sink, kept.values, partial.get(),
+              [&](std::uint32_t, encoder& to, results_writer& writer) {
+                  std::uint32_t mark = 0;
+                  decoder from(message.part(mark), &find);
+                  runner.run(from, to, writer);
+              });
 }
 
 } // namespace joblot::detail

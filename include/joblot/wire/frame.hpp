@@ -30,7 +30,8 @@ enum class frame_kind : std::uint32_t {
     run,       ///< to a worker: a batch
     results,   ///< worker: results of some tasks of a batch
     forget,    ///< to a worker: numbers of broadcast values that nobody needs any more
-    quit       ///< to a worker: end
+    quit,      ///< to a worker: end
+    call_over  ///< to a worker: what it kept for its tasks is not needed any more
 };
 
 // A frame is: the head; an entry for each block; the stream; the blocks that are not elsewhere. Each starts at a
@@ -210,7 +211,7 @@ private:
     void next_stage() {
         if (stage_ == stage::head) {
             if (head_.magic != frame_head::expected_magic) broken("it does not begin as one");
-            if (head_.kind < frame_kind::hello || head_.kind > frame_kind::quit) broken("there is no such kind");
+            if (head_.kind < frame_kind::hello || head_.kind > frame_kind::call_over) broken("there is no such kind");
             if (head_.block_count > most_blocks || head_.image_count > most_images || head_.stream_size > most_bytes)
                 broken("it is too large");
             stage_ = stage::table;

@@ -29,6 +29,7 @@ std::vector<support::backend_case> dask_alone() {
              .pooled = false,
              .closures = false,
              .costly = true,
+             .tells_end_of_call = false,
              .in_order = false, // the cluster's workers are as many as they are
              .most_tasks = 200}};
 }
