@@ -179,6 +179,14 @@ class Bench:
                 yield compare(f"{tasks} tasks of {label}{note}", times.get(variant), times.get("tbb"),
                               times.get("openmp"), 1.05)
 
+    def reductions(self):
+        """One value of 1e8 tasks, less with --quick."""
+        tasks = 10_000_000 if self.options.quick else 100_000_000
+        for kind, label in (("sum", f"sum of {tasks} trivial tasks"), ("histogram", f"histogram of {tasks} samples")):
+            times = typical_times(rounds(contestants(self.built), self.options.rounds, kind, "--tasks", tasks,
+                                         "--reps", 5, *self.common))
+            yield compare(label, times.get("joblot"), times.get("tbb"), times.get("openmp"), 1.05)
+
     def calls(self):
         """Whole calls of a few tasks of 20 ns."""
         for rest, label in ((0, "back to back"), (0.001, "after 1 ms of rest")):
@@ -218,7 +226,7 @@ class Bench:
             yield row
 
 
-GROUPS = {"uniform": Bench.uniform, "metg": Bench.metg, "calls": Bench.calls, "uneven": Bench.uneven}
+GROUPS = {"uniform": Bench.uniform, "reductions": Bench.reductions, "metg": Bench.metg, "calls": Bench.calls, "uneven": Bench.uneven}
 
 
 def print_head(options, ns_per_iteration):

@@ -10,6 +10,11 @@ namespace bench {
 /// The task of "0 ns": the least that a loop body can do and still produce a value.
 inline double trivial(std::size_t index) noexcept { return static_cast<double>(index) * 0.5 + 1.0; }
 
+/// A sample for a histogram of 256 bins: a multiplication, so that the bins are what counts.
+inline std::uint32_t sample(std::size_t index) noexcept {
+    return static_cast<std::uint32_t>(index) * 2654435761U >> 24;
+}
+
 /// `iterations` rounds of four 64-bit multiplications; the same iteration count costs the same time in every program.
 ///
 /// Four chains, because one would be bound by latency: an out-of-order core overlaps such a task with the next one, and

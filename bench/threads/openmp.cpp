@@ -14,6 +14,21 @@ struct openmp_peer {
         for (std::size_t i = 0; i < n; ++i) out[i] = f(i);
         return out;
     }
+    template <class F>
+    double sum(std::size_t n, F f) const {
+        double sum = 0;
+#pragma omp parallel for reduction(+ : sum)
+        for (std::size_t i = 0; i < n; ++i) sum += f(i);
+        return sum;
+    }
+    template <class F>
+    bench::histogram count(std::size_t n, F f) const {
+        bench::histogram bins{};
+        std::uint64_t* const all = bins.data();
+#pragma omp parallel for reduction(+ : all[ : 256])
+        for (std::size_t i = 0; i < n; ++i) ++all[f(i)];
+        return bins;
+    }
 };
 
 } // namespace

@@ -35,6 +35,7 @@ inline constexpr const char* usage =
     "\n"
     "  calibrate             ns per iteration of the kernel with all workers busy\n"
     "  uniform               seconds of one call of N equal tasks of K iterations (K = 0: trivial arithmetic)\n"
+    "  sum, histogram        seconds of one call that makes one value of N tasks\n"
     "  call                  median ns of a whole call of N tasks of K iterations; --rest S sleeps S seconds before\n"
     "                        each call, outside the measurement\n"
     "  uneven                'seconds ideal' of one call of N tasks, 1 in 100 of them 100 times K iterations;\n"

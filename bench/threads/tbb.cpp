@@ -5,7 +5,10 @@
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/parallel_reduce.h>
 #include <oneapi/tbb/partitioner.h>
+
+#include <functional>
 
 namespace {
 
@@ -20,6 +23,29 @@ struct tbb_peer {
             },
             tbb::auto_partitioner{});
         return out;
+    }
+    template <class F>
+    double sum(std::size_t n, F f) const {
+        return tbb::parallel_reduce(
+            tbb::blocked_range<std::size_t>(0, n), 0.0,
+            [&](const tbb::blocked_range<std::size_t>& range, double sum) {
+                for (std::size_t i = range.begin(); i != range.end(); ++i) sum += f(i);
+                return sum;
+            },
+            std::plus<>());
+    }
+    template <class F>
+    bench::histogram count(std::size_t n, F f) const {
+        return tbb::parallel_reduce(
+            tbb::blocked_range<std::size_t>(0, n), bench::histogram{},
+            [&](const tbb::blocked_range<std::size_t>& range, bench::histogram bins) {
+                for (std::size_t i = range.begin(); i != range.end(); ++i) ++bins[f(i)];
+                return bins;
+            },
+            [](bench::histogram bins, const bench::histogram& more) {
+                for (std::size_t k = 0; k != bins.size(); ++k) bins[k] += more[k];
+                return bins;
+            });
     }
 };
 

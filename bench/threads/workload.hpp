@@ -3,7 +3,8 @@
 //
 // A program is one library, so that another one's spinning threads never share its process; bench/run_threads.py runs
 // them in turns. `Peer` is a callable: `peer(n, f)` returns `std::vector<double>{f(0), ..., f(n - 1)}`. As a call of
-// joblot returns a new vector, its peers allocate theirs inside the measured call too.
+// joblot returns a new vector, its peers allocate theirs inside the measured call too. `peer.sum(n, f)` adds the values
+// up; `peer.count(n, f)` gives a `histogram` of them.
 #pragma once
 
 #include "bare_threads.hpp"
@@ -11,6 +12,7 @@
 #include "parameters.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -24,6 +26,8 @@
 #include <vector>
 
 namespace bench {
+
+using histogram = std::array<std::uint64_t, 256>;
 
 inline void sleep_seconds(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
@@ -65,6 +69,23 @@ template <class Peer>
 void uniform(const parameters& p, Peer& peer) {
     for (int rep = -1; rep < p.reps; ++rep) {
         const double seconds = time_of([&] { call_once(peer, p.tasks, p.iterations); });
+        if (rep >= 0) std::printf("%.9f\n", seconds);
+    }
+}
+
+/// One value of many tasks: a sum of trivial ones, or a histogram.
+template <class Peer>
+void reduction(const parameters& p, Peer& peer, bool counts) {
+    for (int rep = -1; rep < p.reps; ++rep) {
+        const double seconds = time_of([&] {
+            if (counts) {
+                const histogram bins = peer.count(p.tasks, [](std::size_t i) { return sample(i); });
+                keep(bins.data());
+            } else {
+                const double sum = peer.sum(p.tasks, [](std::size_t i) { return trivial(i); });
+                keep(&sum);
+            }
+        });
         if (rep >= 0) std::printf("%.9f\n", seconds);
     }
 }
@@ -156,6 +177,8 @@ void dispatch(const parameters& p, Peer& peer) {
         calibrate(p);
     else if (p.kind == "uniform")
         uniform(p, peer);
+    else if (p.kind == "sum" || p.kind == "histogram")
+        reduction(p, peer, p.kind == "histogram");
     else if (p.kind == "call")
         whole_call(p, peer);
     else if (p.kind == "uneven")

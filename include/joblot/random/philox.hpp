@@ -99,8 +99,8 @@ private:
     key_type key_;
     block counter_; // of the next block
     block drawn_{};
-    std::uint32_t used_ = 4;   // numbers of `drawn_` that were given
-    std::uint32_t unused_ = 0; // no padding: that would be sent as it is
+    std::uint32_t used_ = 4;                    // numbers of `drawn_` that were given
+    [[maybe_unused]] std::uint32_t unused_ = 0; // no padding: that would be sent as it is
 };
 
 /// It has no pointers, which cannot be seen from outside.
