@@ -211,6 +211,9 @@ class Bench:
             judged = ["< 5 %", "yes" if share < 0.05 else "no"] if what == "own" else ["-", "-"]
             yield [f"{size(amount)} broadcast, growth of a worker's {what} memory", size(median(ours)),
                    size(median(theirs)), f"{share:.1%} of it", *judged]
+        times = self.both("first_use", "--bytes", amount, "--workers", 2, prepare=self.meeting)
+        yield compare(f"{size(amount)} broadcast, to its first use in 2 workers", column(times["joblot"]),
+                      column(times["loky"]), 1 / 0.9)
 
     def memory(self):
         """Of a worker that has run a trivial task."""

@@ -7207,6 +7207,7 @@ void fill_standard_descriptors() noexcept {
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace joblot::detail {
 
@@ -7323,14 +7324,12 @@ public:
         if (!file_ || !reserve_shared(file_.get(), end))
             throw backend_error("joblot: there is no shared memory for a broadcast value of " + std::to_string(end) +
                                 " bytes: " + why_no_memory(errno));
-        const mapping all(file_.get(), end, true);
-        if (!all) throw backend_error("joblot: a broadcast value cannot be mapped: " + why_no_memory(errno));
-        std::memcpy(all.data(), &head, sizeof head);
-        if (!places.empty()) std::memcpy(all.data() + sizeof head, places.data(), places.size() * sizeof(place));
-        if (!message.stream.empty())
-            std::memcpy(all.data() + head.stream_at, message.stream.data(), message.stream.size());
+        // Written, not mapped and copied: the pages need not be mapped one by one, which takes as long as the copy.
+        write_at(0, &head, sizeof head);
+        write_at(sizeof head, places.data(), places.size() * sizeof(place));
+        write_at(head.stream_at, message.stream.data(), message.stream.size());
         for (std::size_t i = 0; i != places.size(); ++i)
-            std::memcpy(all.data() + places[i].offset, message.blocks[i].data(), message.blocks[i].size());
+            write_at(places[i].offset, message.blocks[i].data(), message.blocks[i].size());
         ::fcntl(file_.get(), F_ADD_SEALS, F_SEAL_GROW);
     }
 
@@ -7394,6 +7393,15 @@ private:
     };
     static constexpr std::uint64_t magic = 0x6a6f626c6f745347; // "joblotSG"
 
+    void write_at(std::size_t offset, const void* data, std::size_t size) const {
+        const auto* const bytes = static_cast<const std::byte*>(data);
+        for (std::size_t done = 0; done != size;) {
+            const ssize_t n = ::pwrite(file_.get(), bytes + done, size - done, static_cast<off_t>(offset + done));
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) throw backend_error("joblot: a broadcast value cannot be written: " + why_no_memory(errno));
+            done += static_cast<std::size_t>(n);
+        }
+    }
     [[noreturn]] static void broken() {
         throw serialization_error("joblot: the shared memory of a broadcast value makes no sense", "broadcast value");
     }
@@ -13473,9 +13481,9 @@ private:
         } else if constexpr (std::is_reference_v<given>) {
             given same = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
             if (static_cast<const void*>(std::addressof(same)) != static_cast<const void*>(std::addressof(a)))
-                const_cast<value&>(a) = std::forward<given>(same);
+                a = std::forward<given>(same);
         } else {
-            const_cast<value&>(a) = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
+            a = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
         }
     }
 };

@@ -206,6 +206,24 @@ void broadcast(const parameters& p) {
     }
 }
 
+double one_element(std::size_t i, const joblot::broadcasted<std::vector<double>>& values) { return values[i]; }
+
+/// Seconds from a value in this process to the results of a task in each worker that reads an element of it.
+void first_use(const parameters& p) {
+    static_cast<void>(processes(p, 1)(one_for_each(p) | views::transform(joblot::delayed(which_process))));
+    double number = 0;
+    repeat(p, [&] {
+        std::vector<double> values(p.bytes / sizeof(double), ++number);
+        const auto start = bench::steady::now();
+        const auto shared = joblot::broadcast(std::move(values));
+        const auto task = [&](int i) { return joblot::delayed(one_element)(static_cast<std::size_t>(i), shared); };
+        const std::vector<double> read = processes(p, 1)(one_for_each(p) | views::transform(task));
+        const double seconds = bench::seconds_since(start);
+        if (read != std::vector<double>(read.size(), number)) throw std::runtime_error("wrong result");
+        return seconds; // to free it is not a part of it
+    });
+}
+
 void run_case(const parameters& p) {
     if (p.kind == "cold")
         cold(p);
@@ -219,6 +237,8 @@ void run_case(const parameters& p) {
         memory(p);
     else if (p.kind == "broadcast")
         broadcast(p);
+    else if (p.kind == "first_use")
+        first_use(p);
     else
         throw std::invalid_argument("unknown case " + p.kind);
 }

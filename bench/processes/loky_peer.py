@@ -129,7 +129,26 @@ def broadcast(p):
         print(*(b - a for a, b in zip(then[1:], now[1:])))
 
 
-CASES = {"cold": cold, "trivial": trivial_tasks, "argument": argument, "memory": memory, "broadcast": broadcast}
+def one_element(i, array):
+    return float(array[i])
+
+
+def first_use(p):
+    memory_of_workers(p, "warm up")
+    number = 0
+
+    def once():
+        nonlocal number
+        number += 1
+        array = numpy.full(p.bytes // 8, float(number))
+        took, results = seconds(lambda: Parallel(n_jobs=p.workers, batch_size=1)(
+            delayed(one_element)(i, array) for i in range(p.workers)))
+        assert results == [number] * p.workers
+        return took
+    repeat(p, once)
+
+
+CASES = {"first_use": first_use, "cold": cold, "trivial": trivial_tasks, "argument": argument, "memory": memory, "broadcast": broadcast}
 
 
 def main():

@@ -67,9 +67,9 @@ private:
         } else if constexpr (std::is_reference_v<given>) {
             given same = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
             if (static_cast<const void*>(std::addressof(same)) != static_cast<const void*>(std::addressof(a)))
-                const_cast<value&>(a) = std::forward<given>(same);
+                a = std::forward<given>(same);
         } else {
-            const_cast<value&>(a) = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
+            a = std::invoke(combine, std::forward<A>(a), std::forward<X>(b));
         }
     }
 };
