@@ -363,15 +363,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto view = tasks_of(n);
     const auto on_index = [&]<class Results>(std::type_identity<Results>) {
         indexed source(view.begin(), n);
-        indexed_job<indexed, Results> j(settings, source);
+        indexed_job<indexed, Results> j(settings, source, {});
         whole_call(j, n, in, flags).run();
     };
     const auto on_stream = [&]<class Results>(std::type_identity<Results>) {
-        stream_job<task_view, true, Results> j(settings, view, delivery::at_end);
+        stream_job<task_view, true, Results> j(settings, view, delivery::at_end, {});
         whole_call(j, n, in, flags).run();
     };
     const auto on_generator = [&](delivery how, readable when) {
-        stream_job<task_view, true, streamed_results<std::string>> j(settings, view, how);
+        stream_job<task_view, true, streamed_results<std::string>> j(settings, view, how, {});
         generator_call(j, when, n, in, flags).run();
     };
     constexpr std::type_identity<list_results<std::string>> list;

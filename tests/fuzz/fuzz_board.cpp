@@ -265,7 +265,7 @@ void run(const joblot::options& o, fuzz::script& in, std::size_t n, bool in_hast
     call_settings settings{.given = &o, .requested_n_jobs = 1, .batch_target = std::chrono::seconds(1)};
     auto view = tasks_of(n);
     source_type source(view.begin(), n);
-    indexed_job<source_type, Results> j(settings, source);
+    indexed_job<source_type, Results> j(settings, source, {});
     const process_options with;
     play one(j, with, in, in_haste);
     one.run();
