@@ -180,7 +180,7 @@ TEST_CASE("heads that make no sense", "[wire][frame][hostile]") {
     frame_head bad_magic;
     bad_magic.magic ^= 1;
     check_refused(head_only(bad_magic));
-    for (const std::uint32_t kind : {0U, 8U, 0xffffffffU}) {
+    for (const std::uint32_t kind : {0U, static_cast<std::uint32_t>(frame_kind::call_over) + 1, 0xffffffffU}) {
         frame_head head;
         std::memcpy(&head.kind, &kind, sizeof kind);
         check_refused(head_only(head));
