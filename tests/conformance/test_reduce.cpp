@@ -6,6 +6,7 @@
 #include "../support/waiting.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <array>
 #include <cstddef>
@@ -205,6 +206,18 @@ TEST_CASE("[reduce] what combine throws comes out of the call", "[reduce]") {
     if (backend.most_tasks < 3000) return;
     CHECK_THROWS_AS(p.reduce(views::iota(0, 3000) | views::transform(delayed(&same)), 0.0, refuses_leaves()),
                     std::domain_error);
+}
+
+TEST_CASE("[reduce] a function that captures combines where it need not travel, and is refused by name elsewhere",
+          "[reduce]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const int more = 0;
+    const auto combine = [&more](int a, int b) { return a + b + more; };
+    const auto sum = [&] { return Parallel({.n_jobs = 2}).reduce(tasks(20, &same), 0, combine); };
+    if (backend.closures)
+        CHECK(sum() == 190);
+    else
+        CHECK_THROWS_WITH(sum(), Catch::Matchers::ContainsSubstring("the function that combines results: "));
 }
 
 TEST_CASE("[reduce] combine may make calls of its own", "[reduce]") {

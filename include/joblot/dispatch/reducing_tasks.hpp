@@ -127,14 +127,14 @@ struct result_combined {
 
     template <class R>
     static std::string refusal() {
-        if constexpr (!travels<combine>)
-            return what_does_not_travel<combine>("the function that combines results");
-        else if constexpr (!Rules::is_value && !travels<init>)
-            return what_does_not_travel<init>("the first value of the reduction");
-        else if constexpr (!travels<typename Rules::value>)
+        if constexpr (!travels<typename Rules::value>)
             return what_does_not_travel<typename Rules::value>("the value of the reduction");
-        else
+        else if constexpr (!travels<typename Rules::element>)
             return what_does_not_travel<R>("its result");
+        else if constexpr (!travels<combine>)
+            return what_does_not_travel<combine>("the function that combines results");
+        else
+            return what_does_not_travel<init>("the first value of the reduction");
     }
 
     static std::unique_ptr<any_partial> open_request(decoder& from) {
