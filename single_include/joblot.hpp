@@ -12717,8 +12717,8 @@ template <class Task, class How = result_sent>
 template <class Task, class How>
 [[noreturn]] void refuse_result();
 
-/// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes.
-/// @tparam How What becomes of the results.
+/// What every kind of source of tasks of type `Task` offers to a backend whose workers are other processes. `How` is
+/// what becomes of the results.
 template <class Task>
 class remotable_tasks {
     using form = remote_form_t<Task>;

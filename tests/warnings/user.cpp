@@ -4,11 +4,14 @@
 #include <joblot/dask.hpp>
 #include <joblot/dask/engine.hpp>
 #include <joblot/joblot.hpp>
+#include <joblot/per_worker.hpp>
+#include <joblot/random.hpp>
 #include <joblot/stop_on_signal.hpp>
 
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -87,6 +90,34 @@ std::size_t streams() {
     return all + static_cast<std::size_t>(*one);
 }
 
+struct counted {
+    using bins = std::map<std::string, int>;
+    void operator()(bins& all, const record& one) const { ++all[one.name]; }
+    void operator()(bins& all, const bins& more) const {
+        for (const auto& [name, n] : more) all[name] += n;
+    }
+};
+double draws(int n, std::vector<double>& scratch) {
+    auto rng = joblot::this_task::rng(7);
+    scratch.assign(1, joblot::normal(rng) + joblot::exponential(rng) + joblot::uniform01(rng));
+    joblot::shuffle(scratch, rng);
+    return scratch.front() + joblot::uniform_int(rng, 0, n);
+}
+
+std::size_t reductions() {
+    const Parallel parallel({.n_jobs = 2});
+    const joblot::per_worker<std::vector<double>> scratch;
+    const auto task = [&](int i) { return delayed(draws)(i, scratch); };
+    const double sum = parallel.reduce(numbers() | std::views::transform(task), 0.0, std::plus<>());
+    const auto names =
+        parallel.reduce_outcomes(numbers() | std::views::transform(delayed(make)), counted::bins(), counted());
+    parallel.for_each(numbers() | std::views::transform(delayed(nothing)));
+    std::size_t all = names.value.size() + names.failures.size() + (sum > 0);
+    parallel.into(numbers() | std::views::transform(delayed(make)),
+                  [&](std::size_t index, const record& r) { all += index + r.name.size(); });
+    return all;
+}
+
 std::size_t cluster() {
     joblot::dask::Client client;
     client.wait_for_workers(1, std::chrono::seconds(9));
@@ -99,5 +130,5 @@ int main(int argc, char** argv) {
     joblot::init(argc, argv);
     joblot::register_exception<std::logic_error>();
     const joblot::stop_on_signal guard{SIGINT};
-    return calls(joblot::processes{.n_jobs = 2}) + calls("threads") + streams() + cluster() == 0;
+    return calls(joblot::processes{.n_jobs = 2}) + calls("threads") + streams() + reductions() + cluster() == 0;
 }
