@@ -211,7 +211,7 @@ TEST_CASE("[reduce] what combine throws comes out of the call", "[reduce]") {
 TEST_CASE("[reduce] a function that captures combines where it need not travel, and is refused by name elsewhere",
           "[reduce]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
-    const int more = 0;
+    int more = 0;
     const auto combine = [&more](int a, int b) { return a + b + more; };
     const auto sum = [&] { return Parallel({.n_jobs = 2}).reduce(tasks(20, &same), 0, combine); };
     if (backend.closures)
