@@ -868,6 +868,9 @@ class any_partial;
 /// How the results of a call are combined into one, without their types; see reduction.hpp. Thread-safe.
 class any_reduction {
 public:
+    any_reduction(const any_reduction&) = delete;
+    any_reduction& operator=(const any_reduction&) = delete;
+
     /// Writes what a worker has to know before it runs tasks of the call.
     virtual void write_opening(encoder& to) const = 0;
     /// What a process that was forked off combines its results in.
@@ -879,8 +882,6 @@ public:
 protected:
     any_reduction() = default;
     ~any_reduction() = default;
-    any_reduction(const any_reduction&) = default;
-    any_reduction& operator=(const any_reduction&) = default;
 };
 
 /// Tasks and the places of their results, without their types: all of a call, or those that were read for one batch.
@@ -3905,10 +3906,7 @@ public:
 
     /// The value; in a worker process made from what was sent when it is first asked for.
     virtual const T& get() = 0;
-    /// The elements where they are; for a `broadcast_block` only.
-    virtual view_type view() = 0;
-
-    /// The same without a virtual call once they were looked at: it is asked for each element.
+    /// The elements where they are; for a `broadcast_block` only. Cheap: it is asked for each element.
     [[nodiscard]] view_type elements() {
         if (!was_viewed_.load(std::memory_order_acquire)) { // release below: who sees it sees viewed_
             const std::lock_guard lock(mutex_);
@@ -3927,6 +3925,9 @@ public:
     }
 
 private:
+    /// Finds the elements; called once, but again where it threw.
+    virtual view_type view() = 0;
+
     std::mutex mutex_;
     std::shared_ptr<void> image_; // guarded by mutex_
     std::atomic<bool> was_viewed_{false};
@@ -6657,6 +6658,16 @@ private:
     shared_objects shared_;
 };
 
+/// Writes a part of a message. @param write Is given an encoder of the part's own, as parts are read by themselves.
+template <class Write>
+void write_part(outgoing& message, std::uint32_t mark, Write write) {
+    const std::size_t blocks = message.blocks.size();
+    const std::size_t part = message.begin_part();
+    encoder to(message);
+    write(to);
+    message.end_part(part, blocks, mark);
+}
+
 /// Reads values from a message. For one thread. Broadcast values are looked up by their number.
 class decoder : public foreign_calls {
 public:
@@ -7495,9 +7506,8 @@ public:
 
 private:
     std::shared_ptr<segment> image_;
-    std::once_flag decoded_, viewed_;
-    std::optional<const T> value_;                 // made by the first get()
-    typename broadcast_source<T>::view_type view_; // by the first view()
+    std::once_flag decoded_;
+    std::optional<const T> value_; // made by the first get()
 };
 
 } // namespace joblot::detail
@@ -8194,11 +8204,8 @@ const T& mapped_broadcast<T>::get() {
 template <class T>
 typename broadcast_source<T>::view_type mapped_broadcast<T>::view() {
     if constexpr (broadcast_block<T> && way_v<T> == way::block && alignof(typename T::value_type) <= stream_alignment) {
-        std::call_once(viewed_, [this] { // it may have been looked through
-            decoder from(image_->message());
-            view_ = decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>());
-        });
-        return view_;
+        decoder from(image_->message());
+        return decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>()); // looks through bools
     } else if constexpr (broadcast_block<T>) {
         return {std::ranges::data(get()), std::ranges::size(get())};
     } else {
@@ -8711,13 +8718,8 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
-        if (const any_reduction* const r = job_.reduction()) {
-            const std::size_t blocks = message.blocks.size();
-            const std::size_t part = message.begin_part();
-            encoder to(message);
-            r->write_opening(to);
-            message.end_part(part, blocks, 0);
-        }
+        if (const any_reduction* const r = job_.reduction())
+            write_part(message, 0, [r](encoder& to) { r->write_opening(to); });
         range = write_tasks(c, range, message);
         message.patch(0, request_for(c, range, sequence, worker_id));
         return range;
@@ -9916,12 +9918,7 @@ private:
     void send() {
         head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
         message_.patch(0, head_);
-        if (partial_) {
-            const std::size_t blocks = message_.blocks.size();
-            const std::size_t part = message_.begin_part();
-            partial_->write(to_.emplace(message_));
-            message_.end_part(part, blocks, 0);
-        }
+        if (partial_) write_part(message_, 0, [this](encoder& to) { partial_->write(to); });
         try {
             sink_.send_results(message_);
         } catch (...) { // what was sent before went well: it was a task of this message
@@ -12847,8 +12844,18 @@ namespace joblot::detail {
 template <class T>
 inline constexpr std::size_t most_values = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
 
+/// Where results share nothing.
+struct nothing_shared {};
+
+/// What holds of most results.
+struct plain_results {
+    using how = result_sent;                      ///< what becomes of a result in another process
+    using shared = nothing_shared;                ///< what all tasks of a call refer to
+    static constexpr bool keeps_failures = false; ///< whether a failure is a result, too
+};
+
 /// For tasks without a result.
-class no_results {
+class no_results : public plain_results {
 public:
     static constexpr std::size_t most = largest_size;
 
@@ -12862,7 +12869,7 @@ public:
 
 /// For numbers and the like: they are written where the caller will find them.
 template <class R>
-class direct_results {
+class direct_results : public plain_results {
     struct pointer {
         R* values;
         template <class Make>
@@ -12889,7 +12896,7 @@ private:
 
 /// For everything else that can be moved. An optional of its own for each result, so `bool`s share no byte.
 template <class R>
-class movable_results {
+class movable_results : public plain_results {
 public:
     static constexpr std::size_t most = most_values<std::optional<R>>;
 
@@ -12915,7 +12922,7 @@ private:
 
 /// For results that are handed out one by one; `void` becomes `std::monostate`.
 template <class R>
-class streamed_results {
+class streamed_results : public plain_results {
 public:
     explicit streamed_results(std::size_t n) : values_(n) {}
     template <class Make>
@@ -12935,7 +12942,7 @@ private:
 
 /// For `outcomes`: failures are results too.
 template <class R>
-class outcome_results {
+class outcome_results : public plain_results {
 public:
     static constexpr bool keeps_failures = true;
     static constexpr std::size_t most = most_values<std::optional<outcome<R>>>;
@@ -13004,41 +13011,12 @@ public:
 };
 
 template <class Results>
-inline constexpr bool keeps_failures = requires { requires Results::keeps_failures; };
-
-/// Where results share nothing: what the jobs hand on to their tasks.
-struct nothing_shared {};
+inline constexpr bool keeps_failures = Results::keeps_failures;
 template <class Results>
-struct shared_of {
-    using type = nothing_shared;
-};
-template <class Results>
-    requires requires { typename Results::shared; }
-struct shared_of<Results> {
-    using type = typename Results::shared;
-};
-/// What all tasks of a call refer to.
-template <class Results>
-using shared_of_t = typename shared_of<Results>::type;
-template <class Results>
-inline constexpr bool combines = !std::is_same_v<shared_of_t<Results>, nothing_shared>;
-
+inline constexpr bool combines = !std::is_same_v<typename Results::shared, nothing_shared>;
 /// Whether there is nothing to be taken from a task that has ended.
 template <class Results>
 inline constexpr bool keeps_nothing = combines<Results> || std::is_base_of_v<no_results, Results>;
-
-template <class Results>
-struct how_of {
-    using type = result_sent;
-};
-template <class Results>
-    requires requires { typename Results::how; }
-struct how_of<Results> {
-    using type = typename Results::how;
-};
-/// What becomes of a result in another process (see remote_task.hpp).
-template <class Results>
-using how_of_t = typename how_of<Results>::type;
 
 } // namespace joblot::detail
 
@@ -13070,24 +13048,25 @@ decltype(auto) bare(X& x) {
         return static_cast<X&>(x);
 }
 
-/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
-/// tasks ended.
-/// @param offset Index in the call of the first of `tasks` and `results`.
-template <class Tasks, class Results>
-std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
+/// Calls `run(k)` for the tasks from `i` up to `last` that may start; `i` is always the one that runs, or is next.
+template <class Run>
+void run_started(worker& w, std::size_t& i, std::size_t last, std::size_t stride, Run run) {
+    while (i != last && w.may_start(i)) {
+        const std::size_t stop = std::min(last, i + stride);
+        do {
+            w.starts(i);
+            run(i);
+        } while (++i != stop);
+    }
+}
+
+/// Runs the loop over a batch in which a failure fails the call: `loop(i, last)`. Gives how many tasks ended.
+/// @param offset Index in the call of the first of `tasks`.
+template <class Tasks, class Loop>
+std::size_t run_until_failure(job& j, worker& w, const batch& b, Tasks& tasks, std::size_t offset, Loop loop) {
     std::size_t i = b.first();
-    const std::size_t last = i + b.size();
-    const std::size_t stride = w.stride(b);
     try {
-        auto&& from = bare(tasks);
-        auto&& to = bare(results);
-        while (i != last && w.may_start(i)) {
-            const std::size_t stop = std::min(last, i + stride);
-            do {
-                w.starts(i);
-                to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
-            } while (++i != stop);
-        }
+        loop(i, i + b.size());
     } catch (const unreadable& e) {
         j.fail_input(i, e.why);
     } catch (...) {
@@ -13100,6 +13079,20 @@ std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& 
     }
     w.add_completed(i - b.first());
     return i - b.first();
+}
+
+/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
+/// tasks ended.
+/// @param offset Index in the call of the first of `tasks` and `results`.
+template <class Tasks, class Results>
+std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
+    return run_until_failure(j, w, b, tasks, offset, [&](std::size_t& i, std::size_t last) {
+        auto&& from = bare(tasks);
+        auto&& to = bare(results);
+        run_started(w, i, last, w.stride(b), [&](std::size_t k) {
+            to.put(k - offset, [&]() -> decltype(auto) { return from.call(k - offset); });
+        });
+    });
 }
 
 /// Makes the failures of the tasks that a stopped call has left; for when no worker is inside any more. They share one
@@ -13204,29 +13197,60 @@ bool needs_care(const call_settings& s) noexcept {
 
 namespace joblot::detail {
 
+/// Tasks without their results.
+/// @tparam How What becomes of results in another process.
+template <class Base, class Tasks, class How>
+class bare_tasks : public Base {
+    using tasks_type = std::remove_reference_t<Tasks>;
+
+public:
+    using result_type = typename tasks_type::result_type;
+
+    [[nodiscard]] std::string label(std::size_t index) noexcept override {
+        const std::size_t k = index - Base::first;
+        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
+    }
+    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
+    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
+        tasks_.run_forked(index - Base::first, to, then, How());
+    }
+
+    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
+
+protected:
+    explicit bare_tasks(Tasks tasks) : tasks_(tasks) {}
+    /// Tasks that are still to come.
+    explicit bare_tasks(std::size_t first_index) : Base(first_index) {}
+
+    /// Makes a task's call. @param keep_task Whether it may be made again.
+    result_type call(std::size_t index, [[maybe_unused]] bool keep_task) {
+        const std::size_t k = index - Base::first;
+        if constexpr (tasks_type::repeatable) {
+            if (keep_task) return tasks_.call_again(k);
+        }
+        return tasks_.call(k);
+    }
+
+    Tasks tasks_;
+};
+
 /// @tparam Base    Of `any_tasks`; its member `first` is the index of the first of the tasks.
 /// @tparam Tasks   Where they come from (see source.hpp); a reference, if it is the job's.
 /// @tparam Results Where results go (see results.hpp).
 template <class Base, class Tasks, class Results>
-class typed_tasks : public Base {
-    using tasks_type = std::remove_reference_t<Tasks>;
+class typed_tasks : public bare_tasks<Base, Tasks, typename Results::how> {
+    using base = bare_tasks<Base, Tasks, typename Results::how>;
 
 public:
-    typed_tasks(Tasks tasks, std::size_t size, nothing_shared) : tasks_(tasks), results_(size) {}
+    typed_tasks(Tasks tasks, std::size_t size, nothing_shared) : base(tasks), results_(size) {}
     /// Tasks that are still to come.
-    typed_tasks(std::size_t first_index, nothing_shared) : Base(first_index), results_(0) {}
+    typed_tasks(std::size_t first_index, nothing_shared) : base(first_index), results_(0) {}
 
     std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
-        return careful ? run_careful(j, w, b) : run_plain(j, w, b, tasks_, results_, Base::first);
+        return careful ? run_careful(j, w, b) : run_plain(j, w, b, this->tasks_, results_, Base::first);
     }
-    void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
-        const std::size_t k = index - Base::first;
-        results_.put(k, [&]() -> typename tasks_type::result_type {
-            if constexpr (tasks_type::repeatable) {
-                if (keep_task) return tasks_.call_again(k);
-            }
-            return tasks_.call(k);
-        });
+    void attempt(std::size_t index, bool keep_task) override {
+        results_.put(index - Base::first, [&]() -> decltype(auto) { return this->call(index, keep_task); });
     }
     void drop_result([[maybe_unused]] std::size_t index) override {
         if constexpr (keeps_failures<Results>) results_[index - Base::first].reset();
@@ -13240,26 +13264,16 @@ public:
             if (tries > 1) results_.note_tries(index - Base::first, tries);
         }
     }
-    [[nodiscard]] std::string label(std::size_t index) noexcept override {
-        const std::size_t k = index - Base::first;
-        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
-    }
-    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
-    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
-        tasks_.run_forked(index - Base::first, to, then, how_of_t<Results>());
-    }
     void decode([[maybe_unused]] std::size_t index, [[maybe_unused]] decoder& from) override {
-        if constexpr (std::is_same_v<how_of_t<Results>, result_sent>) {
+        if constexpr (std::is_same_v<typename Results::how, result_sent>) {
             const std::size_t k = index - Base::first;
-            results_.put(k, [&]() -> decltype(auto) { return tasks_.decode(k, from); });
+            results_.put(k, [&]() -> decltype(auto) { return this->tasks_.decode(k, from); });
         }
     }
 
-    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
     [[nodiscard]] Results& results() noexcept { return results_; }
 
 protected:
-    Tasks tasks_;
     Results results_;
 };
 
@@ -13283,7 +13297,7 @@ struct all_tasks : any_tasks {
 template <class Source, class Results>
 class indexed_job final : public job {
 public:
-    indexed_job(const call_settings& settings, Source& source, shared_of_t<Results> all)
+    indexed_job(const call_settings& settings, Source& source, typename Results::shared all)
         : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
           size_(source.size()) {
         report_start();
@@ -13311,8 +13325,8 @@ public:
 
     [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(how_of_t<Results>()); }
-    void check_results_travel() const override { Source::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(typename Results::how()); }
+    void check_results_travel() const override { Source::check_results_travel(typename Results::how()); }
     [[nodiscard]] any_reduction* reduction() noexcept override {
         if constexpr (combines<Results>)
             return &tasks_.results();
@@ -13936,7 +13950,6 @@ class combined_results final : public any_reduction {
     using combine_type = typename Rules::combine_type;
 
 public:
-    using rules = Rules;
     using value = typename Rules::value;
     using how = result_combined<Rules>;
     using shared = combined_results&;
@@ -14008,53 +14021,35 @@ private:
 template <class Tasks, class Rules>
 std::size_t run_combining(job& j, worker& w, const batch& b, Tasks& tasks, partial_reduction<Rules>& made,
                           std::size_t offset) {
-    std::size_t i = b.first();
-    const std::size_t last = i + b.size();
-    const std::size_t stride = w.stride(b);
-    try {
+    return run_until_failure(j, w, b, tasks, offset, [&](std::size_t& i, std::size_t last) {
+        const std::size_t stride = w.stride(b);
         auto&& from = bare(tasks);
         while (i != last && w.may_start(i)) {
             const std::size_t begin = i;
             const std::size_t end = std::min(last, begin - begin % Rules::leaf + Rules::leaf);
             if (begin % Rules::leaf != 0) {
-                do made.add(i, from.call(i - offset));
-                while (++i != end && w.may_start(i));
+                run_started(w, i, end, stride, [&](std::size_t k) { made.add(k, from.call(k - offset)); });
             } else {
                 auto value = made.tools().begin_leaf(from.call(i - offset));
-                for (++i; i != end && w.may_start(i);) {
-                    const std::size_t stop = std::min(end, i + stride);
-                    do {
-                        w.starts(i);
-                        made.tools().combine_into(value, from.call(i - offset));
-                    } while (++i != stop);
-                }
+                run_started(w, ++i, end, stride,
+                            [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
                 made.append(begin, i, std::move(value));
             }
         }
-    } catch (const unreadable& e) {
-        j.fail_input(i, e.why);
-    } catch (...) {
-        w.context().stop.reset();
-        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
-        if (thread_ends()) {
-            w.add_completed(i - b.first());
-            throw;
-        }
-    }
-    w.add_completed(i - b.first());
-    return i - b.first();
+    });
 }
 
 template <class Base, class Tasks, class Rules, bool Keep>
-class typed_tasks<Base, Tasks, combined_results<Rules, Keep>> : public Base {
-    using tasks_type = std::remove_reference_t<Tasks>;
+class typed_tasks<Base, Tasks, combined_results<Rules, Keep>>
+    : public bare_tasks<Base, Tasks, typename combined_results<Rules, Keep>::how> {
+    using base = bare_tasks<Base, Tasks, typename combined_results<Rules, Keep>::how>;
     using shared = combined_results<Rules, Keep>;
     using partial = partial_reduction<Rules>;
 
 public:
-    typed_tasks(Tasks tasks, std::size_t, shared& all) : tasks_(tasks), all_(all) {}
+    typed_tasks(Tasks tasks, std::size_t, shared& all) : base(tasks), all_(all) {}
     /// Tasks that are still to come.
-    typed_tasks(std::size_t first_index, shared& all) : Base(first_index), all_(all) {}
+    typed_tasks(std::size_t first_index, shared& all) : base(first_index), all_(all) {}
 
     std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
         partial made = all_.empty();
@@ -14064,7 +14059,7 @@ public:
                 held_task held(*this, made);
                 ended = run_careful(j, w, batch(b.first(), b.size(), &held));
             } else {
-                ended = run_combining(j, w, b, tasks_, made, Base::first);
+                ended = run_combining(j, w, b, this->tasks_, made, Base::first);
             }
         } catch (...) {
             if (thread_ends()) all_.add(made); // the call may go on without this thread
@@ -14083,41 +14078,21 @@ public:
         return Keep;
     }
     void result_stands(std::size_t, int) override {} // it comes with others, by `take`
-    [[nodiscard]] std::string label(std::size_t index) noexcept override {
-        const std::size_t k = index - Base::first;
-        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
-    }
-    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
-    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
-        tasks_.run_forked(index - Base::first, to, then, typename shared::how());
-    }
     void decode(std::size_t, decoder&) override {}
 
     // What other processes do.
     void attempt(std::size_t, bool) override { std::terminate(); }
     void drop_result(std::size_t) override {}
 
-    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
     [[nodiscard]] shared& results() noexcept { return all_; }
-
-protected:
-    Tasks tasks_;
 
 private:
     /// For tasks with time limits and retries: holds a result until it is known to stand. On the worker's stack.
     class held_task final : public any_tasks {
-        using result = typename tasks_type::result_type;
-
     public:
         held_task(typed_tasks& all, partial& made) : tasks_(all), made_(made) {}
 
-        void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
-            const std::size_t k = index - tasks_.first;
-            if constexpr (tasks_type::repeatable) {
-                if (keep_task) return static_cast<void>(result_.emplace(tasks_.tasks_.call_again(k)));
-            }
-            result_.emplace(tasks_.tasks_.call(k));
-        }
+        void attempt(std::size_t index, bool keep_task) override { result_.emplace(tasks_.call(index, keep_task)); }
         void drop_result(std::size_t) override { result_.reset(); }
         bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
             if constexpr (Keep) {
@@ -14141,7 +14116,7 @@ private:
     private:
         typed_tasks& tasks_;
         partial& made_;
-        std::optional<result> result_;
+        std::optional<typename base::result_type> result_;
     };
 
     shared& all_;
@@ -15094,13 +15069,15 @@ public:
     using result_type = typename tasks_type::result_type;
     static constexpr bool repeatable = tasks_type::repeatable;
 
-    stream_job(const call_settings& settings, View& view, delivery how, shared_of_t<Results> all)
+    stream_job(const call_settings& settings, View& view, delivery how, typename Results::shared all)
         : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view), all_(all) {
         input_ = &reader_.state();
     }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(how_of_t<Results>()); }
-    void check_results_travel() const override { tasks_type::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] const runner_entry& remote_runner() const override {
+        return tasks_type::runner(typename Results::how());
+    }
+    void check_results_travel() const override { tasks_type::check_results_travel(typename Results::how()); }
     [[nodiscard]] any_reduction* reduction() noexcept override {
         if constexpr (combines<Results>)
             return &all_;
@@ -15164,7 +15141,7 @@ private:
     }
 
     reader reader_;
-    shared_of_t<Results> all_;
+    typename Results::shared all_;
 };
 
 } // namespace joblot::detail
@@ -15452,7 +15429,7 @@ auto run_job(backend& engine, Job& j) {
 
 /// Runs the tasks of a range; `Results` says what is kept of them.
 template <class Results, class R>
-auto run_range_into(const options& o, R&& range, shared_of_t<Results> all) {
+auto run_range_into(const options& o, R&& range, typename Results::shared all) {
     using range_type = std::remove_reference_t<R>;
     using task_type = std::remove_cvref_t<std::ranges::range_reference_t<range_type>>;
     if constexpr (combines<Results> || !keeps_failures<Results>) check_gives_all(o);

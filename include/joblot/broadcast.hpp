@@ -44,10 +44,7 @@ public:
 
     /// The value; in a worker process made from what was sent when it is first asked for.
     virtual const T& get() = 0;
-    /// The elements where they are; for a `broadcast_block` only.
-    virtual view_type view() = 0;
-
-    /// The same without a virtual call once they were looked at: it is asked for each element.
+    /// The elements where they are; for a `broadcast_block` only. Cheap: it is asked for each element.
     [[nodiscard]] view_type elements() {
         if (!was_viewed_.load(std::memory_order_acquire)) { // release below: who sees it sees viewed_
             const std::lock_guard lock(mutex_);
@@ -66,6 +63,9 @@ public:
     }
 
 private:
+    /// Finds the elements; called once, but again where it threw.
+    virtual view_type view() = 0;
+
     std::mutex mutex_;
     std::shared_ptr<void> image_; // guarded by mutex_
     std::atomic<bool> was_viewed_{false};

@@ -44,6 +44,16 @@ namespace this_task {
 
 } // namespace this_task
 
+// All distributions give the same bits for the same engine wherever they are compiled, whereas those of the standard
+// differ between libraries. (`normal` and `exponential` use `std::exp` to decide in 1 % of the draws; another one, that
+// rounds otherwise, might decide otherwise once in 10^17 draws.) They keep no state. Thread-safe for different engines.
+
+/// A number in [0, 1): a multiple of 2^-53.
+template <random_bits_64 G>
+[[nodiscard]] double uniform01(G& g) {
+    return static_cast<double>(g() >> 11) * 0x1p-53;
+}
+
 namespace detail {
 
 /// A product, rounded: no compiler may make one instruction, with other bits, of it and of what is added to it.
@@ -60,8 +70,6 @@ inline double rounded(double x) noexcept {
 #endif
 }
 
-inline constexpr double uniform_step = 0x1p-53;
-
 /// A value under one half of a density that falls from 0 on.
 /// @param density What was tabled. @param beyond Gives a value of its tail.
 template <class G, class Density, class Beyond>
@@ -74,36 +82,25 @@ double draw_by_ziggurat(const ziggurat& table, G& g, bool& is_negative, Density 
         const double x = static_cast<double>(along) * table.width[layer];
         if (along < table.inside[layer]) return x;
         if (layer == 0) return beyond();
-        const double up = static_cast<double>(g() >> 11) * uniform_step;
+        const double up = uniform01(g);
         const double y = table.height[layer] + rounded(up * (table.height[layer + 1] - table.height[layer]));
         if (y < density(x)) return x;
     }
 }
 
-/// The largest multiple of `n` numbers, of 2^64: draws at or above it would favour some results.
+/// A number below `n`; all are equally likely.
 /// Lemire: "Fast random integer generation in an interval", ACM TOMACS 29 (2019).
 template <class G>
 std::uint64_t below(G& g, std::uint64_t n) {
-    __extension__ using wide = unsigned __int128;
-    wide product = static_cast<wide>(g()) * n;
-    if (static_cast<std::uint64_t>(product) < n) {
-        const std::uint64_t refused = (0 - n) % n;
-        while (static_cast<std::uint64_t>(product) < refused) product = static_cast<wide>(g()) * n;
+    wide_product product = multiplied(g(), n);
+    if (product.low < n) {
+        const std::uint64_t refused = (0 - n) % n; // draws below it would favour some results
+        while (product.low < refused) product = multiplied(g(), n);
     }
-    return static_cast<std::uint64_t>(product >> 64);
+    return product.high;
 }
 
 } // namespace detail
-
-// All distributions give the same bits for the same engine wherever they are compiled, whereas those of the standard
-// differ between libraries. (`normal` and `exponential` use `std::exp` to decide in 1 % of the draws; another one, that
-// rounds otherwise, might decide otherwise once in 10^17 draws.) They keep no state. Thread-safe for different engines.
-
-/// A number in [0, 1): a multiple of 2^-53.
-template <random_bits_64 G>
-[[nodiscard]] double uniform01(G& g) {
-    return static_cast<double>(g() >> 11) * detail::uniform_step;
-}
 
 /// An integer from `low` to `high`, both included; all are equally likely.
 /// @throws std::invalid_argument where `high` is less than `low`.

@@ -54,13 +54,7 @@ outgoing request_of(const std::vector<Task>& tasks, std::chrono::nanoseconds tim
                             .first = 100,
                             .count = static_cast<std::uint32_t>(tasks.size()),
                             .timeout = timeout.count()});
-    for (const Task& t : tasks) {
-        const std::size_t blocks = message.blocks.size();
-        const std::size_t part = message.begin_part();
-        encoder to(message);
-        form::write(to, t);
-        message.end_part(part, blocks, 0);
-    }
+    for (const Task& t : tasks) joblot::detail::write_part(message, 0, [&](encoder& to) { form::write(to, t); });
     return message;
 }
 

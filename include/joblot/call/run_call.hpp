@@ -146,7 +146,7 @@ auto run_job(backend& engine, Job& j) {
 
 /// Runs the tasks of a range; `Results` says what is kept of them.
 template <class Results, class R>
-auto run_range_into(const options& o, R&& range, shared_of_t<Results> all) {
+auto run_range_into(const options& o, R&& range, typename Results::shared all) {
     using range_type = std::remove_reference_t<R>;
     using task_type = std::remove_cvref_t<std::ranges::range_reference_t<range_type>>;
     if constexpr (combines<Results> || !keeps_failures<Results>) check_gives_all(o);

@@ -96,10 +96,7 @@ detail::outgoing exported_call(const Task& call) {
     static_assert(form::possible);
     detail::outgoing message;
     message.put(detail::run_request{.sequence = 1, .runner = form::entry().location(), .count = 1, .depth = 1});
-    const std::size_t part = message.begin_part();
-    detail::encoder to(message);
-    form::write(to, call);
-    message.end_part(part, 0, 0);
+    detail::write_part(message, 0, [&](detail::encoder& to) { form::write(to, call); });
     return message;
 }
 

@@ -25,6 +25,9 @@ class any_partial;
 /// How the results of a call are combined into one, without their types; see reduction.hpp. Thread-safe.
 class any_reduction {
 public:
+    any_reduction(const any_reduction&) = delete;
+    any_reduction& operator=(const any_reduction&) = delete;
+
     /// Writes what a worker has to know before it runs tasks of the call.
     virtual void write_opening(encoder& to) const = 0;
     /// What a process that was forked off combines its results in.
@@ -36,8 +39,6 @@ public:
 protected:
     any_reduction() = default;
     ~any_reduction() = default;
-    any_reduction(const any_reduction&) = default;
-    any_reduction& operator=(const any_reduction&) = default;
 };
 
 /// Tasks and the places of their results, without their types: all of a call, or those that were read for one batch.

@@ -35,24 +35,25 @@ decltype(auto) bare(X& x) {
         return static_cast<X&>(x);
 }
 
-/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
-/// tasks ended.
-/// @param offset Index in the call of the first of `tasks` and `results`.
-template <class Tasks, class Results>
-std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
+/// Calls `run(k)` for the tasks from `i` up to `last` that may start; `i` is always the one that runs, or is next.
+template <class Run>
+void run_started(worker& w, std::size_t& i, std::size_t last, std::size_t stride, Run run) {
+    while (i != last && w.may_start(i)) {
+        const std::size_t stop = std::min(last, i + stride);
+        do {
+            w.starts(i);
+            run(i);
+        } while (++i != stop);
+    }
+}
+
+/// Runs the loop over a batch in which a failure fails the call: `loop(i, last)`. Gives how many tasks ended.
+/// @param offset Index in the call of the first of `tasks`.
+template <class Tasks, class Loop>
+std::size_t run_until_failure(job& j, worker& w, const batch& b, Tasks& tasks, std::size_t offset, Loop loop) {
     std::size_t i = b.first();
-    const std::size_t last = i + b.size();
-    const std::size_t stride = w.stride(b);
     try {
-        auto&& from = bare(tasks);
-        auto&& to = bare(results);
-        while (i != last && w.may_start(i)) {
-            const std::size_t stop = std::min(last, i + stride);
-            do {
-                w.starts(i);
-                to.put(i - offset, [&]() -> decltype(auto) { return from.call(i - offset); });
-            } while (++i != stop);
-        }
+        loop(i, i + b.size());
     } catch (const unreadable& e) {
         j.fail_input(i, e.why);
     } catch (...) {
@@ -65,6 +66,20 @@ std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& 
     }
     w.add_completed(i - b.first());
     return i - b.first();
+}
+
+/// The fast loop: nothing per task but the call itself and a look at the halt mark (see worker::stride). Gives how many
+/// tasks ended.
+/// @param offset Index in the call of the first of `tasks` and `results`.
+template <class Tasks, class Results>
+std::size_t run_plain(job& j, worker& w, const batch& b, Tasks& tasks, Results& results, std::size_t offset) {
+    return run_until_failure(j, w, b, tasks, offset, [&](std::size_t& i, std::size_t last) {
+        auto&& from = bare(tasks);
+        auto&& to = bare(results);
+        run_started(w, i, last, w.stride(b), [&](std::size_t k) {
+            to.put(k - offset, [&]() -> decltype(auto) { return from.call(k - offset); });
+        });
+    });
 }
 
 /// Makes the failures of the tasks that a stopped call has left; for when no worker is inside any more. They share one

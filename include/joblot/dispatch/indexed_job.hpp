@@ -22,7 +22,7 @@ struct all_tasks : any_tasks {
 template <class Source, class Results>
 class indexed_job final : public job {
 public:
-    indexed_job(const call_settings& settings, Source& source, shared_of_t<Results> all)
+    indexed_job(const call_settings& settings, Source& source, typename Results::shared all)
         : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
           size_(source.size()) {
         report_start();
@@ -50,8 +50,8 @@ public:
 
     [[nodiscard]] bool all_done() const noexcept override { return completed_tasks() == size_; }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(how_of_t<Results>()); }
-    void check_results_travel() const override { Source::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] const runner_entry& remote_runner() const override { return Source::runner(typename Results::how()); }
+    void check_results_travel() const override { Source::check_results_travel(typename Results::how()); }
     [[nodiscard]] any_reduction* reduction() noexcept override {
         if constexpr (combines<Results>)
             return &tasks_.results();

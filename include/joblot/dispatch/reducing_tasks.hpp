@@ -169,7 +169,6 @@ class combined_results final : public any_reduction {
     using combine_type = typename Rules::combine_type;
 
 public:
-    using rules = Rules;
     using value = typename Rules::value;
     using how = result_combined<Rules>;
     using shared = combined_results&;
@@ -241,53 +240,35 @@ private:
 template <class Tasks, class Rules>
 std::size_t run_combining(job& j, worker& w, const batch& b, Tasks& tasks, partial_reduction<Rules>& made,
                           std::size_t offset) {
-    std::size_t i = b.first();
-    const std::size_t last = i + b.size();
-    const std::size_t stride = w.stride(b);
-    try {
+    return run_until_failure(j, w, b, tasks, offset, [&](std::size_t& i, std::size_t last) {
+        const std::size_t stride = w.stride(b);
         auto&& from = bare(tasks);
         while (i != last && w.may_start(i)) {
             const std::size_t begin = i;
             const std::size_t end = std::min(last, begin - begin % Rules::leaf + Rules::leaf);
             if (begin % Rules::leaf != 0) {
-                do made.add(i, from.call(i - offset));
-                while (++i != end && w.may_start(i));
+                run_started(w, i, end, stride, [&](std::size_t k) { made.add(k, from.call(k - offset)); });
             } else {
                 auto value = made.tools().begin_leaf(from.call(i - offset));
-                for (++i; i != end && w.may_start(i);) {
-                    const std::size_t stop = std::min(end, i + stride);
-                    do {
-                        w.starts(i);
-                        made.tools().combine_into(value, from.call(i - offset));
-                    } while (++i != stop);
-                }
+                run_started(w, ++i, end, stride,
+                            [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
                 made.append(begin, i, std::move(value));
             }
         }
-    } catch (const unreadable& e) {
-        j.fail_input(i, e.why);
-    } catch (...) {
-        w.context().stop.reset();
-        j.fail(i, caught_error(), label_or_nothing(tasks, i - offset));
-        if (thread_ends()) {
-            w.add_completed(i - b.first());
-            throw;
-        }
-    }
-    w.add_completed(i - b.first());
-    return i - b.first();
+    });
 }
 
 template <class Base, class Tasks, class Rules, bool Keep>
-class typed_tasks<Base, Tasks, combined_results<Rules, Keep>> : public Base {
-    using tasks_type = std::remove_reference_t<Tasks>;
+class typed_tasks<Base, Tasks, combined_results<Rules, Keep>>
+    : public bare_tasks<Base, Tasks, typename combined_results<Rules, Keep>::how> {
+    using base = bare_tasks<Base, Tasks, typename combined_results<Rules, Keep>::how>;
     using shared = combined_results<Rules, Keep>;
     using partial = partial_reduction<Rules>;
 
 public:
-    typed_tasks(Tasks tasks, std::size_t, shared& all) : tasks_(tasks), all_(all) {}
+    typed_tasks(Tasks tasks, std::size_t, shared& all) : base(tasks), all_(all) {}
     /// Tasks that are still to come.
-    typed_tasks(std::size_t first_index, shared& all) : Base(first_index), all_(all) {}
+    typed_tasks(std::size_t first_index, shared& all) : base(first_index), all_(all) {}
 
     std::size_t run(job& j, worker& w, const batch& b, bool careful) override {
         partial made = all_.empty();
@@ -297,7 +278,7 @@ public:
                 held_task held(*this, made);
                 ended = run_careful(j, w, batch(b.first(), b.size(), &held));
             } else {
-                ended = run_combining(j, w, b, tasks_, made, Base::first);
+                ended = run_combining(j, w, b, this->tasks_, made, Base::first);
             }
         } catch (...) {
             if (thread_ends()) all_.add(made); // the call may go on without this thread
@@ -316,41 +297,21 @@ public:
         return Keep;
     }
     void result_stands(std::size_t, int) override {} // it comes with others, by `take`
-    [[nodiscard]] std::string label(std::size_t index) noexcept override {
-        const std::size_t k = index - Base::first;
-        return k < tasks_.size() ? label_or_nothing(tasks_, k) : std::string(); // they may be gone already
-    }
-    void encode(std::size_t index, encoder& to) override { tasks_.encode(index - Base::first, to); }
-    void run_forked(std::size_t index, encoder& to, result_listener& then) override {
-        tasks_.run_forked(index - Base::first, to, then, typename shared::how());
-    }
     void decode(std::size_t, decoder&) override {}
 
     // What other processes do.
     void attempt(std::size_t, bool) override { std::terminate(); }
     void drop_result(std::size_t) override {}
 
-    [[nodiscard]] tasks_type& tasks() noexcept { return tasks_; }
     [[nodiscard]] shared& results() noexcept { return all_; }
-
-protected:
-    Tasks tasks_;
 
 private:
     /// For tasks with time limits and retries: holds a result until it is known to stand. On the worker's stack.
     class held_task final : public any_tasks {
-        using result = typename tasks_type::result_type;
-
     public:
         held_task(typed_tasks& all, partial& made) : tasks_(all), made_(made) {}
 
-        void attempt(std::size_t index, [[maybe_unused]] bool keep_task) override {
-            const std::size_t k = index - tasks_.first;
-            if constexpr (tasks_type::repeatable) {
-                if (keep_task) return static_cast<void>(result_.emplace(tasks_.tasks_.call_again(k)));
-            }
-            result_.emplace(tasks_.tasks_.call(k));
-        }
+        void attempt(std::size_t index, bool keep_task) override { result_.emplace(tasks_.call(index, keep_task)); }
         void drop_result(std::size_t) override { result_.reset(); }
         bool keep_failure([[maybe_unused]] std::size_t index, [[maybe_unused]] failure f) override {
             if constexpr (Keep) {
@@ -374,7 +335,7 @@ private:
     private:
         typed_tasks& tasks_;
         partial& made_;
-        std::optional<result> result_;
+        std::optional<typename base::result_type> result_;
     };
 
     shared& all_;

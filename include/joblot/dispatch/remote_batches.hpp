@@ -72,13 +72,8 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
-        if (const any_reduction* const r = job_.reduction()) {
-            const std::size_t blocks = message.blocks.size();
-            const std::size_t part = message.begin_part();
-            encoder to(message);
-            r->write_opening(to);
-            message.end_part(part, blocks, 0);
-        }
+        if (const any_reduction* const r = job_.reduction())
+            write_part(message, 0, [r](encoder& to) { r->write_opening(to); });
         range = write_tasks(c, range, message);
         message.patch(0, request_for(c, range, sequence, worker_id));
         return range;

@@ -24,8 +24,18 @@ namespace joblot::detail {
 template <class T>
 inline constexpr std::size_t most_values = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
 
+/// Where results share nothing.
+struct nothing_shared {};
+
+/// What holds of most results.
+struct plain_results {
+    using how = result_sent;                      ///< what becomes of a result in another process
+    using shared = nothing_shared;                ///< what all tasks of a call refer to
+    static constexpr bool keeps_failures = false; ///< whether a failure is a result, too
+};
+
 /// For tasks without a result.
-class no_results {
+class no_results : public plain_results {
 public:
     static constexpr std::size_t most = largest_size;
 
@@ -39,7 +49,7 @@ public:
 
 /// For numbers and the like: they are written where the caller will find them.
 template <class R>
-class direct_results {
+class direct_results : public plain_results {
     struct pointer {
         R* values;
         template <class Make>
@@ -66,7 +76,7 @@ private:
 
 /// For everything else that can be moved. An optional of its own for each result, so `bool`s share no byte.
 template <class R>
-class movable_results {
+class movable_results : public plain_results {
 public:
     static constexpr std::size_t most = most_values<std::optional<R>>;
 
@@ -92,7 +102,7 @@ private:
 
 /// For results that are handed out one by one; `void` becomes `std::monostate`.
 template <class R>
-class streamed_results {
+class streamed_results : public plain_results {
 public:
     explicit streamed_results(std::size_t n) : values_(n) {}
     template <class Make>
@@ -112,7 +122,7 @@ private:
 
 /// For `outcomes`: failures are results too.
 template <class R>
-class outcome_results {
+class outcome_results : public plain_results {
 public:
     static constexpr bool keeps_failures = true;
     static constexpr std::size_t most = most_values<std::optional<outcome<R>>>;
@@ -181,40 +191,11 @@ public:
 };
 
 template <class Results>
-inline constexpr bool keeps_failures = requires { requires Results::keeps_failures; };
-
-/// Where results share nothing: what the jobs hand on to their tasks.
-struct nothing_shared {};
+inline constexpr bool keeps_failures = Results::keeps_failures;
 template <class Results>
-struct shared_of {
-    using type = nothing_shared;
-};
-template <class Results>
-    requires requires { typename Results::shared; }
-struct shared_of<Results> {
-    using type = typename Results::shared;
-};
-/// What all tasks of a call refer to.
-template <class Results>
-using shared_of_t = typename shared_of<Results>::type;
-template <class Results>
-inline constexpr bool combines = !std::is_same_v<shared_of_t<Results>, nothing_shared>;
-
+inline constexpr bool combines = !std::is_same_v<typename Results::shared, nothing_shared>;
 /// Whether there is nothing to be taken from a task that has ended.
 template <class Results>
 inline constexpr bool keeps_nothing = combines<Results> || std::is_base_of_v<no_results, Results>;
-
-template <class Results>
-struct how_of {
-    using type = result_sent;
-};
-template <class Results>
-    requires requires { typename Results::how; }
-struct how_of<Results> {
-    using type = typename Results::how;
-};
-/// What becomes of a result in another process (see remote_task.hpp).
-template <class Results>
-using how_of_t = typename how_of<Results>::type;
 
 } // namespace joblot::detail

@@ -49,13 +49,15 @@ public:
     using result_type = typename tasks_type::result_type;
     static constexpr bool repeatable = tasks_type::repeatable;
 
-    stream_job(const call_settings& settings, View& view, delivery how, shared_of_t<Results> all)
+    stream_job(const call_settings& settings, View& view, delivery how, typename Results::shared all)
         : basic_stream_job<>(settings, size_of(view), how, needs_care<Results>(settings)), reader_(view), all_(all) {
         input_ = &reader_.state();
     }
 
-    [[nodiscard]] const runner_entry& remote_runner() const override { return tasks_type::runner(how_of_t<Results>()); }
-    void check_results_travel() const override { tasks_type::check_results_travel(how_of_t<Results>()); }
+    [[nodiscard]] const runner_entry& remote_runner() const override {
+        return tasks_type::runner(typename Results::how());
+    }
+    void check_results_travel() const override { tasks_type::check_results_travel(typename Results::how()); }
     [[nodiscard]] any_reduction* reduction() noexcept override {
         if constexpr (combines<Results>)
             return &all_;
@@ -119,7 +121,7 @@ private:
     }
 
     reader reader_;
-    shared_of_t<Results> all_;
+    typename Results::shared all_;
 };
 
 } // namespace joblot::detail

@@ -13,6 +13,20 @@
 
 namespace joblot {
 
+namespace detail {
+
+/// A number of 128 bits.
+struct wide_product {
+    std::uint64_t high, low;
+};
+constexpr wide_product multiplied(std::uint64_t a, std::uint64_t b) noexcept {
+    __extension__ using wide = unsigned __int128;
+    const wide all = static_cast<wide>(a) * b;
+    return {static_cast<std::uint64_t>(all >> 64), static_cast<std::uint64_t>(all)};
+}
+
+} // namespace detail
+
 /// Philox4x64-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the engine that
 /// C++26 calls `std::philox4x64`: the same numbers for the same seed.
 ///
@@ -68,19 +82,10 @@ public:
 private:
     static constexpr std::uint64_t splits = std::uint64_t{1} << 63; // a counter that draws do not reach
 
-    struct product {
-        std::uint64_t high, low;
-    };
-    static constexpr product multiplied(std::uint64_t a, std::uint64_t b) noexcept {
-        __extension__ using wide = unsigned __int128;
-        const wide all = static_cast<wide>(a) * b;
-        return {static_cast<std::uint64_t>(all >> 64), static_cast<std::uint64_t>(all)};
-    }
-
     static constexpr block encrypted(key_type key, block x) noexcept {
         for (int round = 0; round != 10; ++round) {
-            const product a = multiplied(x[0], 0xD2E7470EE14C6C93U);
-            const product b = multiplied(x[2], 0xCA5A826395121157U);
+            const detail::wide_product a = detail::multiplied(x[0], 0xD2E7470EE14C6C93U);
+            const detail::wide_product b = detail::multiplied(x[2], 0xCA5A826395121157U);
             x = {b.high ^ x[1] ^ key[0], b.low, a.high ^ x[3] ^ key[1], a.low};
             key[0] += 0x9E3779B97F4A7C15U;
             key[1] += 0xBB67AE8584CAA73BU;

@@ -202,6 +202,16 @@ private:
     shared_objects shared_;
 };
 
+/// Writes a part of a message. @param write Is given an encoder of the part's own, as parts are read by themselves.
+template <class Write>
+void write_part(outgoing& message, std::uint32_t mark, Write write) {
+    const std::size_t blocks = message.blocks.size();
+    const std::size_t part = message.begin_part();
+    encoder to(message);
+    write(to);
+    message.end_part(part, blocks, mark);
+}
+
 /// Reads values from a message. For one thread. Broadcast values are looked up by their number.
 class decoder : public foreign_calls {
 public:

@@ -205,12 +205,7 @@ private:
     void send() {
         head_.took = std::chrono::nanoseconds(clock::now() - began_).count();
         message_.patch(0, head_);
-        if (partial_) {
-            const std::size_t blocks = message_.blocks.size();
-            const std::size_t part = message_.begin_part();
-            partial_->write(to_.emplace(message_));
-            message_.end_part(part, blocks, 0);
-        }
+        if (partial_) write_part(message_, 0, [this](encoder& to) { partial_->write(to); });
         try {
             sink_.send_results(message_);
         } catch (...) { // what was sent before went well: it was a task of this message

@@ -402,11 +402,8 @@ const T& mapped_broadcast<T>::get() {
 template <class T>
 typename broadcast_source<T>::view_type mapped_broadcast<T>::view() {
     if constexpr (broadcast_block<T> && way_v<T> == way::block && alignof(typename T::value_type) <= stream_alignment) {
-        std::call_once(viewed_, [this] { // it may have been looked through
-            decoder from(image_->message());
-            view_ = decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>());
-        });
-        return view_;
+        decoder from(image_->message());
+        return decode_view<std::remove_cv_t<typename T::value_type>>(from, name_for_errors<T>()); // looks through bools
     } else if constexpr (broadcast_block<T>) {
         return {std::ranges::data(get()), std::ranges::size(get())};
     } else {

@@ -81,9 +81,8 @@ public:
 
 private:
     std::shared_ptr<segment> image_;
-    std::once_flag decoded_, viewed_;
-    std::optional<const T> value_;                 // made by the first get()
-    typename broadcast_source<T>::view_type view_; // by the first view()
+    std::once_flag decoded_;
+    std::optional<const T> value_; // made by the first get()
 };
 
 } // namespace joblot::detail
