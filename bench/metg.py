@@ -34,6 +34,14 @@ def metg(curve, peak):
     return below.granularity + share * (above.granularity - below.granularity)
 
 
+def efficiencies(results, workers, sweep, typical):
+    """library -> [(iterations in a task, share of the peak)], from all rounds together."""
+    curves = {name: points(sum(rounds, []), workers, typical) for name, rounds in results.items()}
+    large = sorted(sweep)[-4:]
+    peak = max(point.rate for curve in curves.values() for point in curve if point.iterations in large)
+    return {name: [(point.iterations, point.rate / peak) for point in curve] for name, curve in curves.items()}
+
+
 def per_round(results, workers, sweep, typical):
     """library -> METG of each round. The peak is the best rate of any library with large tasks in the same round.
 

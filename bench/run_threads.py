@@ -22,6 +22,7 @@ import sys
 
 import machine
 import metg
+import picture
 
 THREADS = machine.ROOT / "bench" / "threads"
 FLAGS = "-std=c++20 -O3 -DNDEBUG"
@@ -43,6 +44,7 @@ def arguments():
     parser.add_argument("--flags", default=FLAGS, help="default %(default)r")
     parser.add_argument("--build-dir", type=pathlib.Path, default=machine.ROOT / "build" / "bench")
     parser.add_argument("--workers", type=int, default=machine.cores(), help="threads (default: all cores)")
+    parser.add_argument("--picture", type=pathlib.Path, help="where the curves behind METG are drawn, as an SVG")
     options = parser.parse_args()
     if options.best:
         global TYPICAL
@@ -157,6 +159,7 @@ class Bench:
     def __init__(self, options, built, ns_per_iteration):
         self.options, self.built, self.ns = options, built, ns_per_iteration
         self.common = ["--workers", options.workers]
+        self.panels = []  # of the picture; filled by metg
 
     def iterations(self, nanoseconds):
         return max(1, round(nanoseconds / self.ns))
@@ -190,7 +193,7 @@ class Bench:
     def calls(self):
         """Whole calls of a few tasks of 20 ns."""
         for rest, label in ((0, "back to back"), (0.001, "after 1 ms of rest")):
-            for tasks in (2, 10, 100):
+            for tasks in (2, 10, 100, 1000):
                 words = ["call", "--tasks", tasks, "--iterations", self.iterations(20), "--rest", rest, *self.common]
                 words += ["--reps", 1 if rest else 3]
                 times = typical_times(rounds(contestants(self.built), self.options.rounds, *words), 1e-9)
@@ -220,6 +223,9 @@ class Bench:
         for label, (kind, width) in per_worker.items():
             words = [kind, "--tasks", width * self.options.workers, "--sweep", sweep, "--seconds", seconds]
             results = rounds(contestants(self.built), self.options.rounds, *words, *self.common)
+            curves = metg.efficiencies(results, self.options.workers, METG_SWEEP, TYPICAL)
+            self.panels.append((label, {name: [(iterations * self.ns, share) for iterations, share in curve]
+                                        for name, curve in curves.items()}))
             found = metg.per_round(results, self.options.workers, METG_SWEEP, TYPICAL)
             row = compare(f"METG(50 %), {label}", found.get("joblot"), found.get("tbb"), None, 1.0)
             row[3] = human(TYPICAL(found["openmp"])) if "openmp" in found else "-"
@@ -251,6 +257,9 @@ def main():
         print(f"measuring: {group}", file=sys.stderr, flush=True)
         rows += GROUPS[group](bench)
     ratio = "ratio to the better [quartiles]"
+    if options.picture and bench.panels:
+        says = "How much of the machine does work, by the size of the tasks"
+        options.picture.write_text(picture.draw(bench.panels, says), encoding="utf-8")
     machine.print_table(["case", "joblot", "TBB", "OpenMP", ratio, "target", "met?"], rows)
     print("\nUneven: ratio to the ideal, which is the same tasks dealt out beforehand to bare threads that are awake."
           "\nMETG: the target is TBB's; the smaller the better.")

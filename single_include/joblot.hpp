@@ -1543,8 +1543,6 @@ struct call_settings {
 // ---- joblot/core/inner_threads.hpp
 // Caps the OpenMP threads that a task may start on the calling thread, where the program links OpenMP at all.
 
-#include <optional>
-
 #if defined(__ELF__) && defined(__GNUC__)
 #define JOBLOT_HAS_WEAK_OMP 1
 #endif
@@ -1562,11 +1560,12 @@ static int openmp_get_max_threads() __attribute__((weakref("omp_get_max_threads"
 /// While it lives, OpenMP regions that this thread opens get at most `limit` threads; afterwards as many as before.
 class inner_threads_limit {
 public:
-    explicit inner_threads_limit([[maybe_unused]] std::optional<int> limit) {
+    /// @param limit 0: there is none.
+    explicit inner_threads_limit([[maybe_unused]] int limit) {
 #if defined(JOBLOT_HAS_WEAK_OMP)
         if (!limit || !&openmp_set_num_threads || !&openmp_get_max_threads) return;
         before_ = openmp_get_max_threads();
-        openmp_set_num_threads(*limit);
+        openmp_set_num_threads(limit);
 #endif
     }
     ~inner_threads_limit() {
@@ -1605,15 +1604,27 @@ public:
     static constexpr duration target_of_threads = std::chrono::microseconds(30);
     static constexpr std::size_t max_growth = 8; // from one batch to the next; a first measure may be a lucky one
     static constexpr int shortest = 5;           // times its cost, where that is known
+    // Where a batch costs next to nothing: what the cache lines cost that workers pass to each other, some 100 ns.
+    static constexpr duration shortest_of_threads = std::chrono::nanoseconds(500);
 
     /// @param fixed   The size asked for, or 0 to adapt.
     /// @param workers Workers of the call, >= 1.
     /// @param trials  How many single tasks come first.
     /// @param target  How long a batch is meant to last.
     /// @param cost    What a batch costs by itself; 0: next to nothing.
-    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1, duration target = target_of_threads,
+    batch_sizer(std::size_t fixed, std::size_t workers, int trials = 1, duration target = target_of_threads,
                 duration cost = {}) noexcept
-        : fixed_(fixed), workers_(workers), trials_(trials), target_(target), cost_(cost) {}
+        : batch_sizer(rules{fixed, target, cost, static_cast<int>(workers), trials}) {}
+
+    /// What is the same for all workers of a call: the parameters above.
+    struct rules {
+        std::size_t fixed;
+        duration target, cost;
+        int workers, trials;
+    };
+    explicit batch_sizer(const rules& r) noexcept
+        : fixed_(r.fixed), workers_(static_cast<std::size_t>(r.workers)), trials_(r.trials), target_(r.target),
+          cost_(r.cost) {}
 
     /// Some have come, or left.
     void workers_are(std::size_t workers) noexcept { workers_ = workers; }
@@ -1621,7 +1632,10 @@ public:
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
         if (fixed_) return std::max<std::size_t>(1, std::min(fixed_, remaining));
-        const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), smallest_);
+        // Where a batch costs next to nothing, nobody takes more than his share for its sake: what was measured may
+        // have been the short ones.
+        const std::size_t worth_it = cost_.count() ? smallest_ : std::min(smallest_, remaining / workers_);
+        const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), worth_it);
         return std::max<std::size_t>(1, std::min(fair, remaining));
     }
 
@@ -1636,21 +1650,32 @@ public:
         const double per_task = static_cast<double>(std::max<duration::rep>(1, took.count())) / done;
         const double wanted = std::min(static_cast<double>(target_.count()) / per_task, done * max_growth);
         size_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, 1e18));
-        const double worth_it = std::min(shortest * static_cast<double>(cost_.count()) / per_task, 1e18);
+        const duration least = cost_.count() ? shortest * cost_ : shortest_of_threads;
+        const double worth_it = std::min(static_cast<double>(least.count()) / per_task, 1e18);
         smallest_ = std::min(size_, static_cast<std::size_t>(worth_it));
     }
 
+    /// What others have measured of the same call.
+    struct sizes {
+        std::size_t usual = 1;    ///< what lasts for the target, as far as is known
+        std::size_t smallest = 1; ///< what is worth its cost
+    };
+    [[nodiscard]] sizes so_far() const noexcept { return {size_, smallest_}; }
+    void begin_with(sizes s) noexcept {
+        size_ = s.usual;
+        smallest_ = s.smallest;
+    }
     /// Whether the size adapts, so that batches must be timed.
     [[nodiscard]] bool adapts() const noexcept { return fixed_ == 0; }
 
 private:
     std::size_t fixed_;
     std::size_t workers_;
-    std::size_t trials_;
+    int trials_;
     duration target_;
     duration cost_;
-    std::size_t size_ = 1;     // what lasts for the target, as far as is known
-    std::size_t smallest_ = 1; // what is worth its cost
+    std::size_t size_ = 1; // see `sizes`
+    std::size_t smallest_ = 1;
 };
 
 } // namespace joblot::detail
@@ -1871,13 +1896,15 @@ private:
     friend class job;
 
     // A reader waits for every single result: only after many short tasks may one be held back by others of its batch.
-    static constexpr std::size_t cautious_trials = 32;
+    static constexpr int cautious_trials = 32;
 
     job& job_;
     const std::atomic<std::size_t>& limit_; // the job's
     detail::task_context context_;
     detail::batch_sizer sizer_;
-    detail::task_context::clock::time_point lap_{}; // when the last batch ended
+    detail::task_context::clock::time_point lap_{}; // when the clock was read last
+    std::size_t unmeasured_ = 0;                    // tasks that have ended since
+    std::size_t measured_ = 0;                      // between the last two times
     std::size_t completed_ = 0;
     detail::task_context* outer_task_;
     const detail::scope* outer_scope_;
@@ -2272,8 +2299,11 @@ inline bool wants_progress(int verbose, const std::function<void(const progress_
 class progress_reporter {
 public:
     /// Above this many lines of one call, at most one in `line_pause` is printed: a million tiny batches at
-    /// verbose = 100 shall not drown the terminal. The closing line always comes.
+    /// verbose = 100 shall not drown the terminal. So it is from the first line on where this many tasks have ended
+    /// since the last one: they are so short that writing lines would be most of the work. The closing line always
+    /// comes.
     static constexpr std::size_t unpaced_lines = 1000;
+    static constexpr std::size_t unpaced_tasks = 64;
     static constexpr std::chrono::milliseconds line_pause{10};
 
     /// A reporter that counts and says nothing.
@@ -2383,7 +2413,7 @@ private:
         notice_total(before);
         const bool complete = total_ && done >= *total_; // which is for the closing line to say
         const bool wanted = done >= next_line_ && !complete;
-        const bool line_due = wanted && !paused();
+        const bool line_due = wanted && !paused(done);
         if (done >= next_line_) next_line_ = policy_.next(line_due ? done : done + stride(done));
         publish_threshold();
         if (!line_due && !config_.callback) return;
@@ -2407,7 +2437,9 @@ private:
         if (found_total_.load() != no_total) next_.store(0);
     }
 
-    bool paused() const { return lines_ >= unpaced_lines && now() < quiet_until_; }
+    bool paused(std::size_t done) const {
+        return (lines_ >= unpaced_lines || done - line_at_ >= unpaced_tasks) && now() < quiet_until_;
+    }
 
     /// How many counts to pass over before a paused line is looked at again, so that a flood of tiny batches costs
     /// few locks and clock reads; few enough that hardly a line is lost should the tasks slow down.
@@ -2450,7 +2482,8 @@ private:
 
     void print(std::string_view line) noexcept {
         try {
-            if (++lines_ >= unpaced_lines) quiet_until_ = now() + line_pause;
+            ++lines_;
+            quiet_until_ = now() + line_pause;
             if (config_.sink)
                 config_.sink(line);
             else
@@ -2467,7 +2500,7 @@ private:
     std::size_t reported_ = 0;                 // the last count shown
     std::size_t line_at_ = 0;                  // the last count that had a line
     std::size_t lines_ = 0;                    // printed so far
-    time_point quiet_until_{};                 // no line before this time once there were many
+    time_point quiet_until_{};                 // see unpaced_lines
     std::size_t width_ = 3;
     bool closed_ = false;
     std::string label_;
@@ -2562,9 +2595,14 @@ public:
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
+        // The clock is read where as many tasks have run as at the last time: 35 ns for each short batch are too much.
+        w.unmeasured_ += b.size();
+        if (w.unmeasured_ < w.measured_) return;
         const auto now = detail::task_context::clock::now();
-        w.sizer_.measured(b.size(), now - w.lap_);
+        w.sizer_.measured(w.unmeasured_, now - w.lap_);
         w.lap_ = now;
+        w.measured_ = std::exchange(w.unmeasured_, 0);
+        if (!publishes_) shared_.note(w.sizer_.so_far());
     }
 
     // --- for a backend whose workers are other processes, which has `detail::remote_batches` do the rest
@@ -2650,7 +2688,9 @@ public:
     [[nodiscard]] bool is_halted() const noexcept { return limit_.load(std::memory_order_relaxed) != none; }
 
     /// Tasks that ended well so far; exact when no worker is inside.
-    [[nodiscard]] std::size_t completed_tasks() const noexcept { return completed_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t completed_tasks() const noexcept {
+        return shared_.completed.load(std::memory_order_relaxed);
+    }
 
     /// Whether every task has ended well; for when no worker is inside any more.
     [[nodiscard]] virtual bool all_done() const noexcept = 0;
@@ -2690,11 +2730,34 @@ protected:
     ///                             still run.
     /// @param careful              Whether there are time limits, retries or outcomes.
     job(const detail::call_settings& settings, std::size_t total, bool publishes, bool careful)
-        : settings_(settings), workers_now_(settings.workers), publishes_(publishes), careful_(careful),
+        : settings_(settings), publishes_(publishes), careful_(careful),
           // Readers are told of each task; progress too where batches have a fixed size and may take long.
-          in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())) {
+          in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())),
+          inner_threads_(settings.inside.inner_max_num_threads.value_or(0)),
+          batches_{settings.batch_size(), settings.batch_target, settings.batch_cost, settings.workers,
+                   publishes ? worker::cautious_trials : 1},
+          workers_now_(settings.workers) {
         if (settings_.observed()) reporter_.emplace(progress(total));
     }
+
+    /// What workers write when they claim a batch, measure one, or leave, one after the other: on one line, which they
+    /// have at hand then. relaxed, all of them: none says anything of other data.
+    struct alignas(64) shared_line {
+        std::atomic<std::size_t> claimed{0};            ///< tasks, where the input is indexed
+        std::atomic<std::size_t> usual{1}, smallest{1}; ///< batches; see batch_sizer::sizes
+        std::atomic<std::size_t> completed{0};          ///< tasks; each worker adds once, when it leaves
+
+        void note(const detail::batch_sizer::sizes& s) noexcept {
+            usual.store(s.usual, std::memory_order_relaxed);
+            smallest.store(s.smallest, std::memory_order_relaxed);
+        }
+        [[nodiscard]] detail::batch_sizer::sizes sizes() const noexcept {
+            return {usual.load(std::memory_order_relaxed), smallest.load(std::memory_order_relaxed)};
+        }
+    };
+    [[nodiscard]] bool batches_adapt() const noexcept { return batches_.fixed == 0; }
+    [[nodiscard]] std::atomic<std::size_t>& claimed() noexcept { return shared_.claimed; }
+    [[nodiscard]] const std::atomic<std::size_t>& claimed() const noexcept { return shared_.claimed; }
 
     /// All tasks of a claimed batch have ended, or will not start.
     virtual void settle(const batch&) {}
@@ -2727,7 +2790,9 @@ private:
     friend class detail::basic_remote_batches;
 
     /// No more than one for each worker: there is nothing to adapt, and the clock need not be read.
-    [[nodiscard]] bool few_tasks_left() const noexcept { return tasks_left() <= static_cast<std::size_t>(n_jobs()); }
+    [[nodiscard]] bool few_tasks_left() const noexcept {
+        return tasks_left() <= static_cast<std::size_t>(batches_.workers);
+    }
 
     void note_failure(std::size_t index, std::exception_ptr why, std::string label, std::size_t start_only_below) {
         std::optional<detail::failure> less{detail::failure{std::move(why), {index, std::move(label)}}};
@@ -2778,11 +2843,15 @@ private:
 
     void run_step(const batch& b, worker& w) {
         const std::size_t ended = b.tasks()->run(*this, w, b, careful_);
-        if ((publishes_ || reporter_) && ended) tell(b, ended);
+        if ((publishes_ || reporter_) && ended) tell(b, ended, w);
     }
-    void tell(const batch& b, std::size_t ended) {
+    void tell(const batch& b, std::size_t ended, worker& w) {
         if (publishes_) publish(b, ended);
-        if (reporter_) reporter_->add(ended);
+        if (!reporter_) return;
+        // Not counted as the tasks' time: batches would get shorter by it, and lines more.
+        const auto before = detail::task_context::clock::now();
+        reporter_->add(ended);
+        w.lap_ += detail::task_context::clock::now() - before;
     }
 
     [[nodiscard]] detail::progress_config progress(std::size_t total) {
@@ -2798,18 +2867,19 @@ private:
                 .callback = settings_.given->progress};
     }
 
+    // What every worker reads comes first, and together: a worker that comes from another core fetches each line.
     const detail::call_settings& settings_;
-    std::atomic<int> workers_now_; // relaxed: a hint how far to read ahead
+    // Read before every task, written at most a few times.
+    std::atomic<std::size_t> limit_{none};
     bool publishes_;
     bool careful_;
     bool in_steps_;
+    int inner_threads_; // 0: as many as they like
+    detail::batch_sizer::rules batches_;
+    shared_line shared_;
+    std::atomic<std::size_t> unwanted_from_{none}; // as limit_
+    std::atomic<int> workers_now_;                 // relaxed: a hint how far to read ahead
     std::optional<detail::progress_reporter> reporter_;
-
-    // Read by every worker before every task, written at most a few times: on a line of its own.
-    alignas(64) std::atomic<std::size_t> limit_{none};
-    std::atomic<std::size_t> unwanted_from_{none}; // likewise
-    // Each worker adds once, when it leaves. relaxed: read when no worker is inside.
-    alignas(64) std::atomic<std::size_t> completed_{0};
 
     mutable std::mutex outcome_mutex_; // guards the five below; taken only when something goes wrong, and at the end
     bool stopped_ = false;
@@ -2825,25 +2895,24 @@ private:
 };
 
 inline worker::worker(job& j, int id)
-    : job_(j), limit_(j.limit_),
-      sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
-             j.publishes_ ? cautious_trials : 1, j.settings_.batch_target, j.settings_.batch_cost),
-      outer_task_(detail::current_task), outer_scope_(detail::current_scope),
-      inner_threads_(j.settings_.inside.inner_max_num_threads) {
+    : job_(j), limit_(j.limit_), sizer_(j.batches_), outer_task_(detail::current_task),
+      outer_scope_(detail::current_scope), inner_threads_(j.inner_threads_) {
     context_.worker_id = id;
     context_.limit = &j.limit_;
     context_.tokens = &j.tokens_;
     context_.values = &j.values_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
-    if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();
+    if (!sizer_.adapts() || j.few_tasks_left()) return;
+    if (!j.publishes_) sizer_.begin_with(j.shared_.sizes());
+    lap_ = detail::task_context::clock::now();
 }
 
 inline worker::~worker() {
     if (context_.kind_at_hand) job_.values_.hand_over();
     detail::current_task = outer_task_;
     detail::current_scope = outer_scope_;
-    job_.completed_.fetch_add(completed_, std::memory_order_relaxed);
+    if (completed_) job_.shared_.completed.fetch_add(completed_, std::memory_order_relaxed);
 }
 
 } // namespace joblot
@@ -3405,6 +3474,7 @@ private:
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace joblot::detail {
@@ -3419,45 +3489,56 @@ inline void pause_cpu() noexcept {
 }
 
 /// Repeats `done()` for about as long as a wake-up by the kernel would take several times over. Gives what it gave
-/// last.
+/// last. What comes, mostly comes at once: the looks are close together at first, and then ever more rare, as each
+/// takes the cache line from the thread that is to write it.
 ///
-/// @param pauses Between two looks. Each look takes the cache line from the thread that is to write it.
+/// @param most_pauses Between two looks.
 template <class Done>
-bool spin_until(int pauses, Done done) {
+bool spin_until(int most_pauses, Done done) {
     using clock = std::chrono::steady_clock;
     constexpr auto patience = std::chrono::microseconds(50);
-    const auto start = clock::now();
-    do {
+    clock::time_point start{};
+    for (int look = 0;; ++look) {
         if (done()) return true;
+        const int pauses = std::min(look / 2, most_pauses);
         for (int i = 0; i != pauses; ++i) pause_cpu();
-    } while (clock::now() - start < patience);
-    return done();
+        if (look == 16) start = clock::now();
+        if (look > 16 && clock::now() - start >= patience) return done();
+    }
 }
 
 /// How a call gets help: it opens its job in a slot of the pool and works on it itself. Helpers that find the slot join
 /// it and leave when nothing can be claimed any more. At the end the caller closes the slot, after which nobody can
 /// join, and waits for those inside only: never for a helper that has not started. As every caller works, nested and
 /// simultaneous calls cannot block each other, whatever the size of the pool.
+///
+/// Calls that follow each other closely cost what the cache lines cost that caller and helper pass to each other, some
+/// 100 ns each. So a helper that is done watches the slot that it was in, and says so there: then opening it is all
+/// that the caller has to do.
 class thread_pool {
-    // Open for joining (1 bit), how many may be inside (15 bits), how many are (16 bits).
-    static constexpr std::uint32_t open_bit = 1U << 31;
-    static constexpr std::uint32_t inside_mask = 0xffffU;
+    // What a slot's state holds: how many helpers are inside and how many may be (10 bits each), whether one watches
+    // the slot, whether it is open for joining, and in the rest how often it was opened.
+    static constexpr std::uint32_t inside_mask = 0x3ffU;
+    static constexpr std::uint32_t watched_bit = 1U << 20;
+    static constexpr std::uint32_t open_bit = 1U << 21;
+    static constexpr std::uint32_t once = 1U << 22;
     static constexpr std::uint32_t inside(std::uint32_t state) noexcept { return state & inside_mask; }
-    static constexpr std::uint32_t allowed(std::uint32_t state) noexcept { return (state & ~open_bit) >> 16; }
+    static constexpr std::uint32_t allowed(std::uint32_t state) noexcept { return (state >> 10) & inside_mask; }
+    static constexpr std::uint32_t times_opened(std::uint32_t state) noexcept { return state / once; }
     static constexpr bool joinable(std::uint32_t state) noexcept {
         return (state & open_bit) != 0 && inside(state) < allowed(state);
     }
 
 public:
-    static constexpr int max_helpers = 1023; ///< of one call
+    static constexpr int max_helpers = inside_mask; ///< of one call
 
 private:
     struct alignas(64) slot {
         std::atomic<std::uint32_t> state{0}; // see above; the owner opens and closes it, helpers count themselves
-        std::atomic<bool> used{false};       // belongs to some invitation
         job* work = nullptr;                 // written by the owner before it opens, read by helpers after they joined
         // Worker ids in use: bit k of word w is id 64 w + k + 1. Helpers only.
         std::array<std::atomic<std::uint64_t>, 16> ids{};
+        std::atomic<bool> used{false}; // belongs to some invitation; not on the line that helpers write
     };
 
 public:
@@ -3472,7 +3553,9 @@ public:
             helpers = std::min(helpers, max_helpers);
             pool_.grow(static_cast<std::size_t>(helpers));
             slot_->work = &j;
-            slot_->state.store(open_bit | static_cast<std::uint32_t>(helpers) << 16, std::memory_order_release);
+            const bool watched = open(*slot_, static_cast<std::uint32_t>(helpers));
+            if (watched && helpers == 1) return;
+            announced_ = true;
             rung_ = pool_.announce(*slot_);
             if (!rung_) opened_at_ = clock::now();
         }
@@ -3484,7 +3567,7 @@ public:
         /// invitation is neither withdrawn nor destroyed.
         void renew() noexcept {
             if (!slot_) return;
-            pool_.open_.fetch_or(pool_.bit_of(*slot_), std::memory_order_seq_cst); // as in announce
+            pool_.open_.fetch_or(pool_.bit_of(*slot_), std::memory_order_seq_cst); // as in announce; close() finds it
             pool_.wake(1);
         }
         /// To be called between batches: wakes a helper if none was woken at the start and the call turns out to last
@@ -3500,7 +3583,7 @@ public:
         void withdraw() noexcept {
             if (!slot_ || !open_) return;
             open_ = false;
-            pool_.close(*slot_);
+            pool_.close(*slot_, announced_);
         }
         invitation(const invitation&) = delete;
         invitation& operator=(const invitation&) = delete;
@@ -3511,7 +3594,8 @@ public:
         thread_pool& pool_;
         slot* slot_;
         bool open_ = true;
-        bool rung_ = true; // a sleeper was woken, or none has to be
+        bool announced_ = false; // to all helpers, not only to the one that watches
+        bool rung_ = true;       // a sleeper was woken, or none has to be
         clock::time_point opened_at_{};
     };
 
@@ -3522,6 +3606,9 @@ private:
     struct helper {
         std::thread thread;
         std::atomic<bool> busy{false}; // may be inside a slot; written by the helper, read by shut_down
+        // The helper's own: the slot that it watches, or null, and how often that had been opened when it left.
+        slot* watched = nullptr;
+        std::uint32_t seen = 0;
     };
 
     friend class per_process<thread_pool>;
@@ -3599,27 +3686,48 @@ private:
         }
     }
 
-    /// Lets the helpers see an opened slot. False where nobody was woken as one is dozing: it will look in a moment.
+    /// Opens a slot to so many helpers. Whether one was watching it: that one will see it, as it gives up watching by
+    /// an atomic operation on the same word (see stop_watching).
+    static bool open(slot& s, std::uint32_t helpers) noexcept {
+        std::uint32_t before = s.state.load(std::memory_order_relaxed); // closed, and nobody is inside
+        const auto opened = [&] { return ((times_opened(before) + 1) * once) | open_bit | helpers << 10; };
+        // release: who joins sees the job
+        while (!s.state.compare_exchange_weak(before, opened() | (before & watched_bit), std::memory_order_release,
+                                              std::memory_order_relaxed)) {
+        }
+        return (before & watched_bit) != 0;
+    }
+
+    /// Lets the helpers see an opened slot. False where nobody was woken, though some sleep, as one is dozing: it will
+    /// look in a moment.
     bool announce(slot& s) noexcept {
         // seq_cst: a helper that goes to sleep, or ends its doze, sees the bit, or we see that it does (see sleep,
         // doze).
         open_.fetch_or(bit_of(s), std::memory_order_seq_cst);
-        if (dozing_.load(std::memory_order_seq_cst)) return false;
+        if (dozing_.load(std::memory_order_seq_cst)) return sleepers_.load(std::memory_order_relaxed) == 0;
         wake(1);
         return true;
     }
 
-    void close(slot& s) noexcept {
-        s.state.fetch_and(~open_bit, std::memory_order_relaxed);
-        open_.fetch_and(~bit_of(s), std::memory_order_relaxed);
+    /// Nobody may join any more. Where nobody can, as all that may be inside are, the state is left as it is: its line
+    /// is with a helper, who closes the slot when it leaves.
+    void close(slot& s, bool announced) noexcept {
+        if (joinable(s.state.load(std::memory_order_relaxed))) s.state.fetch_and(~open_bit, std::memory_order_relaxed);
+        if (announced || (open_.load(std::memory_order_relaxed) & bit_of(s)) != 0) // or renewed
+            open_.fetch_and(~bit_of(s), std::memory_order_relaxed);
     }
 
     void wait_until_empty(slot& s) noexcept {
         // acquire: what the helpers wrote is seen by whoever reads the results
-        std::uint32_t state = s.state.load(std::memory_order_acquire);
-        if (inside(state) && !spin_until(4, [&] { return !inside(state = s.state.load(std::memory_order_acquire)); })) {
-            while (inside(state = s.state.load(std::memory_order_acquire)))
-                s.state.wait(state, std::memory_order_acquire);
+        std::uint32_t state = 0;
+        const auto empty = [&] {
+            state = s.state.load(std::memory_order_acquire);
+            if (joinable(state)) // somebody has left who could not know that nothing will come any more
+                state = s.state.fetch_and(~open_bit, std::memory_order_acquire) & ~open_bit;
+            return inside(state) == 0;
+        };
+        if (!spin_until(4, empty)) {
+            while (!empty()) s.state.wait(state, std::memory_order_acquire);
         }
         s.used.store(false, std::memory_order_release);
     }
@@ -3646,8 +3754,8 @@ private:
     void help(helper& self, std::size_t number) {
         try {
             while (!stopping_.load(std::memory_order_relaxed)) {
-                if (take_part(self, number)) continue;
-                if (!look_out() && !doze()) sleep();
+                if (take_part(self, number) || look_out(self) || stop_watching(self)) continue;
+                if (!doze()) sleep();
             }
         } catch (...) {
             if (thread_ends()) replace(self, number);
@@ -3657,22 +3765,60 @@ private:
 
     /// Joins an open job, if there is one, and works until it has nothing more to claim.
     bool take_part(helper& self, std::size_t number) {
-        if (!open_.load(std::memory_order_relaxed)) return false;
+        if (!opened_again(self) && !open_.load(std::memory_order_relaxed)) return false;
         // seq_cst, here and in shut_down: either we see that the pool stops, or it sees that we are busy.
         self.busy.store(true, std::memory_order_seq_cst);
-        bool joined = false;
+        slot* joined = nullptr;
         if (!stopping_.load(std::memory_order_seq_cst)) {
-            // helpers start at different slots, so that simultaneous calls all get some
-            const int start = static_cast<int>(number % slots_.size());
-            for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left && !joined;
-                 left &= left - 1) {
-                slot& s = slots_[(static_cast<std::size_t>(std::countr_zero(left)) + number) % slots_.size()];
-                joined = join(s);
-                if (joined) work_in(s);
-            }
+            joined = join_watched(self);
+            if (!joined) joined = join_any(number);
+            if (joined) work_in(*joined, self);
         }
         self.busy.store(false, std::memory_order_release);
-        return joined;
+        return joined != nullptr;
+    }
+
+    slot* join_any(std::size_t number) noexcept {
+        // helpers start at different slots, so that simultaneous calls all get some
+        const int start = static_cast<int>(number % slots_.size());
+        for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left; left &= left - 1) {
+            slot& s = slots_[(static_cast<std::size_t>(std::countr_zero(left)) + number) % slots_.size()];
+            if (join(s)) return &s;
+        }
+        return nullptr;
+    }
+
+    // --- watching a slot. The bit may be gone while somebody watches: then the owner announces as if nobody did. It is
+    // never there for nobody, but where the pool stops.
+
+    [[nodiscard]] static bool is_new(const helper& self, std::uint32_t state) noexcept {
+        return joinable(state) && times_opened(state) != self.seen;
+    }
+    [[nodiscard]] static bool opened_again(const helper& self) noexcept {
+        return self.watched && is_new(self, self.watched->state.load(std::memory_order_relaxed));
+    }
+    /// Ends watching. Gives the slot if it was opened meanwhile, and has joined it then.
+    static slot* join_watched(helper& self) noexcept {
+        slot* const s = std::exchange(self.watched, nullptr);
+        if (!s) return nullptr;
+        std::uint32_t state = s->state.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool in = is_new(self, state);
+            // acquire: the owner's job is seen
+            if (s->state.compare_exchange_weak(state, (state & ~watched_bit) + (in ? 1 : 0), std::memory_order_acquire,
+                                               std::memory_order_relaxed))
+                return in ? s : nullptr;
+        }
+    }
+    /// Ends watching, unless the slot was opened meanwhile: then true.
+    static bool stop_watching(helper& self) noexcept {
+        if (!self.watched) return false;
+        std::uint32_t state = self.watched->state.load(std::memory_order_relaxed);
+        do {
+            if (is_new(self, state)) return true;
+        } while (!self.watched->state.compare_exchange_weak(state, state & ~watched_bit, std::memory_order_relaxed));
+        self.watched = nullptr;
+        return false;
     }
 
     static bool join(slot& s) noexcept {
@@ -3692,26 +3838,44 @@ private:
         ~seat() {
             free_id(slot_, id_);
             // release: our results are seen by the owner
-            const std::uint32_t state = slot_.state.fetch_sub(1, std::memory_order_acq_rel) - 1;
-            if (!(state & open_bit) && inside(state) == 0) slot_.state.notify_all(); // the slot itself never goes away
+            std::uint32_t state = slot_.state.load(std::memory_order_relaxed), left = 0;
+            do left = ((state - 1) & ~closes_) | (watcher_ ? watched_bit : 0);
+            while (
+                !slot_.state.compare_exchange_weak(state, left, std::memory_order_acq_rel, std::memory_order_relaxed));
+            if (watcher_) watcher_->seen = times_opened(left);
+            // The owner may wait for the last one, or to close the slot. The slot itself never goes away.
+            if ((left & open_bit) ? allowed(left) == inside(left) + 1 : inside(left) == 0) slot_.state.notify_all();
         }
         seat(const seat&) = delete;
         seat& operator=(const seat&) = delete;
         [[nodiscard]] int id() const noexcept { return id_; }
+        /// The helper watches the slot from when it leaves.
+        void watch_as(helper& self) noexcept {
+            watcher_ = &self;
+            self.watched = &slot_;
+        }
+        /// Nothing will come any more: the slot is closed when the helper leaves.
+        void close_at_end() noexcept { closes_ = open_bit; }
 
     private:
         slot& slot_;
         int id_;
+        helper* watcher_ = nullptr;
+        std::uint32_t closes_ = 0;
     };
 
-    void work_in(slot& s) {
+    void work_in(slot& s, helper& self) {
         if (joinable(s.state.load(std::memory_order_relaxed))) wake(2); // a tree: nobody wakes all the others alone
-        const seat here(s);
+        seat here(s);
         s.work->work(here.id());
         // Nothing can be claimed now: nobody else need come. But it may be that the invitation was renewed before we
         // took the bit away; then there is something to claim again. The slot is still the owner's, as we are inside.
-        do open_.fetch_and(~bit_of(s), std::memory_order_seq_cst);
-        while (s.work->work(here.id()));
+        while ((open_.load(std::memory_order_relaxed) & bit_of(s)) != 0) {
+            open_.fetch_and(~bit_of(s), std::memory_order_seq_cst);
+            if (!s.work->work(here.id())) break;
+        }
+        if (s.work->tasks_left() == 0) here.close_at_end();
+        here.watch_as(self);
     }
 
     // There are no more helpers inside than ids, so one is always free. relaxed: an id is a number and nothing else;
@@ -3731,14 +3895,14 @@ private:
     }
 
     /// Watches for work for some tens of microseconds: the next call often comes soon, and costs no wake-up then.
-    bool look_out() {
+    bool look_out(const helper& self) {
         // As many as there are other CPUs: more would only keep working threads from theirs.
         if (watchers_.fetch_add(1, std::memory_order_relaxed) >= cpu_count() - 1) {
             watchers_.fetch_sub(1, std::memory_order_relaxed);
             return false;
         }
-        const bool found =
-            spin_until(32, [&] { return something_to_join() || stopping_.load(std::memory_order_relaxed); });
+        const bool found = spin_until(
+            32, [&] { return opened_again(self) || something_to_join() || stopping_.load(std::memory_order_relaxed); });
         watchers_.fetch_sub(1, std::memory_order_relaxed);
         return found;
     }
@@ -6232,6 +6396,7 @@ constexpr way way_of() {
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -6263,15 +6428,92 @@ struct part_header {
 };
 static_assert(sizeof(part_header) % stream_alignment == 0);
 
+/// Bytes that grow at the end, a few at a time. A `std::vector` would be told twice of each few: it calls functions for
+/// that, which were a fifth of what a trivial task cost.
+class growing_bytes {
+public:
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
+    [[nodiscard]] std::byte* data() noexcept { return bytes_.get(); }
+    [[nodiscard]] const std::byte* begin() const noexcept { return data(); }
+    [[nodiscard]] const std::byte* end() const noexcept { return data() + size_; }
+    [[nodiscard]] std::byte* begin() noexcept { return data(); }
+    [[nodiscard]] std::byte* end() noexcept { return data() + size_; }
+    void clear() noexcept { size_ = 0; }
+
+    void append(const void* from, std::size_t n) {
+        if (n != 0) std::memcpy(more(n), from, n);
+    }
+    template <class T>
+    void put(const T& value) {
+        std::memcpy(more(sizeof value), std::addressof(value), sizeof value);
+    }
+    /// Zeros up to the next multiple of `Alignment`.
+    template <std::size_t Alignment>
+    void align() {
+        const std::size_t to = round_up(size_, Alignment);
+        std::memset(more(Alignment), 0, Alignment);
+        size_ = to;
+    }
+    /// Exactly that much memory, where there is less.
+    void reserve(std::size_t size) {
+        if (size > room_) move_to(size);
+    }
+    /// New bytes are 0.
+    void resize(std::size_t size) {
+        if (size > size_)
+            std::memset(more(size - size_), 0, size - size_);
+        else
+            size_ = size;
+    }
+
+    growing_bytes() noexcept = default;
+    growing_bytes(growing_bytes&& other) noexcept
+        : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)), room_(std::exchange(other.room_, 0)) {}
+    growing_bytes& operator=(growing_bytes&& other) noexcept {
+        bytes_ = std::move(other.bytes_);
+        size_ = std::exchange(other.size_, 0);
+        room_ = std::exchange(other.room_, 0);
+        return *this;
+    }
+
+private:
+    /// Room for so many more at the end; what is there is yet to be written.
+    std::byte* more(std::size_t n) {
+        if (n > room_ - size_) grow(n);
+        return bytes_.get() + std::exchange(size_, size_ + n);
+    }
+    [[gnu::noinline]] void grow(std::size_t n) {
+        if (n > static_cast<std::size_t>(-1) / 4 - size_) throw std::bad_alloc();
+        move_to(std::max({2 * room_, size_ + n, std::size_t{256}}));
+    }
+    void move_to(std::size_t room) {
+        std::unique_ptr<std::byte[]> larger(new std::byte[room]);
+        if (size_ != 0) std::memcpy(larger.get(), bytes_.get(), size_);
+        bytes_ = std::move(larger);
+        room_ = room;
+    }
+
+    std::unique_ptr<std::byte[]> bytes_;
+    std::size_t size_ = 0;
+    std::size_t room_ = 0;
+};
+
 /// A message that is being written.
 struct outgoing {
-    std::vector<std::byte> stream;
+    growing_bytes stream;
     std::vector<bytes_view> blocks;                  // of the values themselves, or of `owned`
     std::deque<std::vector<std::byte>> owned;        // copies of what would not live until the message is sent
     std::vector<std::shared_ptr<segment>> images;    // broadcast values that the message speaks of
     std::vector<std::shared_ptr<const void>> owners; // of what blocks refer to, where that is nobody else's
+    // A function that is named once for the whole message, as most of its tasks are made of it; 0 where there is none
+    // yet. Its place goes into the head of the message.
+    std::uintptr_t common_function = 0;
+    bool names_common_function = false;
 
     void clear() noexcept {
+        common_function = 0;
+        names_common_function = false;
         stream.clear();
         blocks.clear();
         owned.clear();
@@ -6284,21 +6526,23 @@ struct outgoing {
         return sum;
     }
 
-    void append(const void* data, std::size_t size) {
-        const auto* const first = static_cast<const std::byte*>(data);
-        stream.insert(stream.end(), first, first + size);
-    }
+    void append(const void* data, std::size_t size) { stream.append(data, size); }
     /// Only what has no padding: that would be whatever was in memory before.
     template <class T>
         requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void put(const T& value) {
-        append(std::addressof(value), sizeof value);
+        stream.put(value);
     }
     /// Overwrites what was put at `position`.
     template <class T>
         requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void patch(std::size_t position, const T& value) noexcept {
         std::memcpy(stream.data() + position, std::addressof(value), sizeof value);
+    }
+    /// Whether a function is the one that is named for the whole message, or becomes it as it is the first.
+    [[nodiscard]] bool is_common_function(std::uintptr_t address) noexcept {
+        if (names_common_function && common_function == 0) common_function = address;
+        return common_function == address;
     }
     /// Starts a part of the message that can be read on its own, after its `part_header`.
     [[nodiscard]] std::size_t begin_part() {
@@ -6308,7 +6552,7 @@ struct outgoing {
     }
     /// Ends the part that began at `at`, when there were `blocks_before` blocks.
     void end_part(std::size_t at, std::size_t blocks_before, std::uint32_t mark) {
-        stream.resize(round_up(stream.size(), stream_alignment));
+        stream.align<stream_alignment>();
         patch(at, part_header{stream.size() - at - sizeof(part_header),
                               static_cast<std::uint32_t>(blocks.size() - blocks_before), mark});
     }
@@ -6676,10 +6920,13 @@ public:
     using image_finder = std::function<std::shared_ptr<segment>(std::uint64_t)>;
 
     /// @param find Gives a broadcast value's shared memory, or null. Must outlive the decoder; may be null.
-    explicit decoder(incoming from, const image_finder* find = nullptr) : from_(from), find_(find) {}
+    /// @param common_function What the message names for all its parts; 0: none.
+    explicit decoder(incoming from, const image_finder* find = nullptr, std::uintptr_t common_function = 0)
+        : from_(from), find_(find), common_function_(common_function) {}
 
     [[nodiscard]] incoming& message() noexcept { return from_; }
     [[nodiscard]] int& depth() noexcept { return depth_; }
+    [[nodiscard]] std::uintptr_t common_function() const noexcept { return common_function_; }
     [[nodiscard]] std::shared_ptr<segment> image(std::uint64_t id) const {
         return find_ && *find_ ? (*find_)(id) : nullptr;
     }
@@ -6789,6 +7036,7 @@ private:
 
     incoming from_;
     const image_finder* find_;
+    std::uintptr_t common_function_;
     int depth_ = 0;
     std::vector<std::pair<std::shared_ptr<void>, const void*>> shared_; // and their types; by number, less one
 };
@@ -6829,6 +7077,10 @@ struct code_location {
     module_id module{};
     std::uint32_t unused = 0; // no padding: that would be sent as it is
     std::uint64_t offset = 0;
+
+    friend bool operator==(const code_location& a, const code_location& b) noexcept {
+        return a.offset == b.offset && a.module == b.module;
+    }
 };
 
 /// A loaded module: where it is, and which parts of it are code.
@@ -6947,8 +7199,17 @@ JOBLOT_ONE_PER_PROCESS inline std::optional<loaded_module>& recent_module() {
     return recent.module;
 }
 
+/// A function of the executable, which stays: the tasks of a call are mostly made of the same one.
+struct known_function {
+    code_location where;
+    std::uintptr_t address;
+};
+// The one that was looked up last on this thread; address 0 stands for none.
+JOBLOT_ONE_PER_PROCESS inline constinit thread_local known_function recent_function{};
+
 /// Where `address` is. @throws serialization_error where it is in no module.
 inline code_location locate(std::uintptr_t address) {
+    if (address == recent_function.address && address != 0) return recent_function.where;
     const loaded_module* m = &main_module();
     if (!m->has(address, false)) {
         auto& recent = recent_module();
@@ -6960,12 +7221,15 @@ inline code_location locate(std::uintptr_t address) {
                                       "a function");
         m = &*recent;
     }
-    return {.module = m->id, .offset = address - m->base};
+    const code_location where{.module = m->id, .offset = address - m->base};
+    if (m == &main_module() && m->has(address, true)) recent_function = {where, address};
+    return where;
 }
 
 /// The address that `where` has in this process. @throws serialization_error where the module is not loaded here.
 /// @param code Whether there must be code at the address.
 inline std::uintptr_t resolve(const code_location& where, bool code) {
+    if (code && recent_function.address != 0 && recent_function.where == where) return recent_function.address;
     const loaded_module* m = &main_module();
     if (m->id != where.module) {
         auto& recent = recent_module();
@@ -6981,6 +7245,7 @@ inline std::uintptr_t resolve(const code_location& where, bool code) {
     const std::uintptr_t address = m->base + where.offset;
     if (where.offset == 0 || !m->has(address, code))
         throw serialization_error("joblot: a message names code that " + m->name + " does not have", "a function");
+    if (code && m == &main_module()) recent_function = {where, address};
     return address;
 }
 
@@ -7092,6 +7357,7 @@ struct run_request {
     std::uint32_t combines = 0;     ///< 1: the worker combines the results
     std::uint64_t call = 0;         ///< number of the call: its workers keep values from batch to batch
     std::uint64_t unused = 0;
+    code_location common{}; ///< the function that is named for all parts; offset 0: none
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 
@@ -7857,9 +8123,18 @@ struct member_function_bits {
 
 // --- writing
 
+enum class function_kind : std::uint8_t {
+    null,
+    located, ///< its place follows
+    common   ///< the one that the message names for all its parts
+};
+
 inline void encode_function(encoder& to, std::uintptr_t address) {
-    to.message().put(static_cast<std::uint8_t>(address != 0));
-    if (address) to.message().put(locate(address));
+    outgoing& message = to.message();
+    if (address == 0) return message.put(function_kind::null);
+    if (message.is_common_function(address)) return message.put(function_kind::common);
+    message.put(function_kind::located);
+    message.put(locate(address));
 }
 
 template <class T>
@@ -7984,8 +8259,12 @@ void encode(encoder& to, const T& value) {
 // --- reading
 
 inline std::uintptr_t decode_function(decoder& from) {
-    if (from.message().get<std::uint8_t>("a function") == 0) return 0;
-    return resolve(from.message().get<code_location>("a function"), true);
+    const auto kind = from.message().get<function_kind>("a function");
+    if (kind == function_kind::null) return 0;
+    if (kind == function_kind::located) return resolve(from.message().get<code_location>("a function"), true);
+    if (kind != function_kind::common || from.common_function() == 0)
+        from.message().fail("a function of an unknown kind", "a function");
+    return from.common_function();
 }
 
 /// How many elements follow. Each takes a byte or more: a larger number is refused before anything is allocated.
@@ -8718,10 +8997,13 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
+        message.names_common_function = true;
         if (const any_reduction* const r = job_.reduction())
             write_part(message, 0, [r](encoder& to) { r->write_opening(to); });
         range = write_tasks(c, range, message);
-        message.patch(0, request_for(c, range, sequence, worker_id));
+        run_request head = request_for(c, range, sequence, worker_id);
+        if (message.common_function != 0) head.common = locate(message.common_function);
+        message.patch(0, head);
         return range;
     }
 
@@ -9768,7 +10050,7 @@ public:
                                        .in_task = true,
                                        .own_process = true,
                                        .depth = depth}),
-          inner_threads_(inner_threads), outer_task_(std::exchange(current_task, &context_)),
+          inner_threads_(inner_threads.value_or(0)), outer_task_(std::exchange(current_task, &context_)),
           outer_scope_(std::exchange(current_scope, &inside_)) {
         context_.worker_id = id;
         context_.limit = &board.limit;
@@ -9841,6 +10123,7 @@ public:
     basic_results_writer(results_sink& sink, const run_request& request, const worker_seat& seat, any_partial* partial)
         : sink_(sink), request_(request), seat_(seat), partial_(partial) {
         head_.sequence = request.sequence;
+        message_.stream.reserve(std::min(request.count * typical_bytes, most_bytes));
         begin_message();
     }
 
@@ -9896,6 +10179,9 @@ public:
 
 private:
     static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+    static constexpr std::size_t typical_bytes = 2 * sizeof(part_header); ///< of a result that is a number
+    static constexpr std::chrono::microseconds trivial_tasks{4};
+    static constexpr int unseen_trivial_tasks = 7; ///< after one, or as many, that took less
 
     void begin_message() {
         message_.clear();
@@ -9910,9 +10196,17 @@ private:
         part_at_ = nowhere;
         ++head_.count;
         if (kind == task_result_kind::exception) ++head_.failed;
-        if (request_.one_by_one || !message_.blocks.empty() || message_.stream.size() > most_bytes ||
-            clock::now() - last_sent_ > longest_wait)
-            send();
+        if (request_.one_by_one || !message_.blocks.empty() || message_.stream.size() > most_bytes || is_time()) send();
+    }
+
+    /// Whether the results had better wait no longer. Reading the clock after each task would be a third of what a
+    /// trivial one costs.
+    bool is_time() {
+        if (unseen_ != 0) return --unseen_, false;
+        const auto now = clock::now();
+        if (now - seen_at_ < trivial_tasks) unseen_ = unseen_trivial_tasks;
+        seen_at_ = now;
+        return now - last_sent_ > longest_wait;
     }
 
     void send() {
@@ -9940,6 +10234,8 @@ private:
     std::size_t blocks_before_ = 0;
     const clock::time_point began_ = clock::now();
     clock::time_point last_sent_{};
+    clock::time_point seen_at_{}; // when the clock was read last
+    int unseen_ = 0;              // results until it is read again
 };
 using results_writer = basic_results_writer<>;
 
@@ -10013,16 +10309,17 @@ void run_request_message(incoming message, const decoder::image_finder& find, ta
         message.fail("more tasks than parts", "the head of a batch");
     if (runner.combines() != (request.combines != 0))
         message.fail("results are to be combined, or not, otherwise than the code does", "the head of a batch");
+    const std::uintptr_t common = request.common.offset != 0 ? resolve(request.common, true) : 0;
     std::unique_ptr<any_partial> partial;
     if (runner.combines()) {
         std::uint32_t mark = 0;
-        decoder from(message.part(mark), &find);
+        decoder from(message.part(mark), &find, common);
         partial = runner.open(from);
     }
     run_tasks(request, board, sink, kept.values, partial.get(),
               [&](std::uint32_t, encoder& to, results_writer& writer) {
                   std::uint32_t mark = 0;
-                  decoder from(message.part(mark), &find);
+                  decoder from(message.part(mark), &find, common);
                   runner.run(from, to, writer);
               });
 }
@@ -10064,7 +10361,7 @@ public:
     basic_channel_sink(channel& link, task_board& board) noexcept : link_(link), board_(board) {}
 
     void send_results(const outgoing& message) override {
-        end_copy();
+        end_forked_copy(self_);
         flush_output();
         send_lines_at_once(); // a task may have called sync_with_stdio
         // acquire: the owner has read what the earlier messages had in shared memory
@@ -10097,7 +10394,11 @@ public:
         flush_output();
         ::_exit(1);
     }
-    void end_copy() noexcept override { end_forked_copy(self_); }
+    /// After each task: it must cost less than a system call. What is forked behind the C library's back is noticed
+    /// before it sends something.
+    void end_copy() noexcept override {
+        if (!here_) end_forked_copy(self_);
+    }
     [[nodiscard]] bool is_cut_off() const noexcept override { return cut_off_; }
 
 private:
@@ -10107,6 +10408,7 @@ private:
     channel& link_;
     task_board& board_;
     const pid_t self_ = ::getpid();
+    const made_here here_;
     std::uint64_t sent_ = 0;
     bool cut_off_ = false;
 };
@@ -11422,7 +11724,8 @@ private:
     }
 
     void send(claimed_batch& c, claimed_batch::range range) {
-        outgoing message;
+        outgoing& message = request_;
+        message.clear();
         range = batches_.write_request(c, range, worker_->next_request, id_, message);
         if (range.size() == 0) return; // the first one could not be written, and has failed
         const std::uint64_t number = worker_->next_request++;
@@ -11435,6 +11738,7 @@ private:
         } catch (const serialization_error&) { // what was read meanwhile
             broken = std::current_exception();
         }
+        message.clear();
         c.note_sent(range, number);
         worker_->tasks_given += range.size();
         if (broken) stream_is_broken(std::move(broken));
@@ -11724,6 +12028,7 @@ private:
     const int siblings_;
     remote_batches batches_;
 
+    outgoing request_;                                  // empty but while it is sent: its memory is used again
     std::deque<claimed_batch> claimed_;                 // the front one is at work, the other one waits at the worker
     std::optional<std::chrono::nanoseconds> last_took_; // by the batch before
     int deaths_without_task_ = 0;
@@ -11896,8 +12201,118 @@ void init(int argc, char** argv) {
 // From options to a running call: resolves guard, defaults and backend, picks the job for the input, and drives it.
 
 // ---- joblot/dispatch/indexed_job.hpp
-// The job over an input that workers may index at once: batches are claimed from one atomic counter, without a lock.
+// The job over an input that workers may index at once: batches are claimed from an atomic counter, without a lock.
 
+// ---- joblot/dispatch/claim_groups.hpp
+// How many workers claim tasks without all of them writing to one cache line: each group of workers takes several
+// batches at a time from the counter that all share, and hands them out among its own.
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace joblot::detail {
+
+/// Where the indices of a call come from when it has many workers.
+///
+/// A worker takes from what its group has in hand, on a line that only this group writes. Where that is nothing, it
+/// takes the group's next share from the counter: `of_group` batches, but no more than half of what is fair, so that
+/// little is in hand when the counter runs out; then workers take from what other groups still have. The workers of a
+/// group should share a cache. Indices come nearly in order. Thread-safe.
+class claim_groups {
+public:
+    static constexpr std::size_t of_group = 8;                          ///< workers
+    static constexpr std::size_t most_tasks = std::size_t{1} << 40;     ///< of a call
+    static constexpr bool pay(std::size_t workers, std::size_t tasks) { ///< One line is right for a few workers.
+        return workers > 2 * of_group && tasks < most_tasks;
+    }
+
+    claim_groups(std::size_t workers, std::size_t tasks)
+        : groups_((workers + of_group - 1) / of_group), tasks_(tasks), lines_(new line[groups_]) {}
+
+    struct claimed {
+        std::size_t first = 0, count = 0;
+        bool wrote_counter = false; ///< for counting
+    };
+
+    /// @param counter Of what was handed out; written to by this alone.
+    claimed claim(std::atomic<std::size_t>& counter, std::size_t group, const batch_sizer& sizer) {
+        line& own = lines_[group % groups_];
+        for (;;) {
+            const std::size_t left = tasks_ - std::min(tasks_, counter.load(std::memory_order_relaxed));
+            const std::size_t in_hand = count_of(own.in_hand.load(std::memory_order_relaxed));
+            const std::size_t wanted = sizer.next(left + in_hand * groups_);
+            if (const claimed c = take(own, wanted); c.count != 0) return c;
+            if (left == 0) return take_from_others(group, wanted);
+            if (const claimed c = take_from_counter(counter, own, wanted, left); c.count != 0) return c;
+        }
+    }
+
+    /// Tasks that groups have in hand.
+    [[nodiscard]] std::size_t in_hand() const noexcept {
+        std::size_t sum = 0;
+        for (std::size_t g = 0; g != groups_; ++g) sum += count_of(lines_[g].in_hand.load(std::memory_order_relaxed));
+        return sum;
+    }
+
+private:
+    // Of what a group has in hand: how many (23 bits), whether one of it is on its way to the counter, index of the
+    // first.
+    static constexpr std::uint64_t most_in_hand = (std::uint64_t{1} << 23) - 1;
+    static constexpr std::uint64_t on_its_way = std::uint64_t{1} << 23;
+    static constexpr std::size_t count_of(std::uint64_t word) noexcept { return word & most_in_hand; }
+    static constexpr std::size_t first_of(std::uint64_t word) noexcept { return word >> 24; }
+    static constexpr std::uint64_t word_of(std::size_t first, std::size_t count) noexcept {
+        return first << 24 | count;
+    }
+
+    // relaxed, all of it: indices are handed out and nothing else.
+    struct alignas(64) line {
+        std::atomic<std::uint64_t> in_hand{0};
+    };
+
+    static claimed take(line& from, std::size_t wanted) noexcept {
+        std::uint64_t word = from.in_hand.load(std::memory_order_relaxed);
+        while (count_of(word) != 0) {
+            const std::size_t n = std::min(wanted, count_of(word));
+            if (from.in_hand.compare_exchange_weak(word, word_of(first_of(word) + n, count_of(word) - n),
+                                                   std::memory_order_relaxed))
+                return {first_of(word), n};
+        }
+        return {};
+    }
+
+    claimed take_from_others(std::size_t group, std::size_t wanted) noexcept {
+        for (std::size_t k = 1; k != groups_; ++k) {
+            if (const claimed c = take(lines_[(group + k) % groups_], wanted); c.count != 0) return c;
+        }
+        return {};
+    }
+
+    /// Nobody waits for the one who fetches the group's share: meanwhile the others take single batches. Whoever it is,
+    /// if the system takes its core away, keeps no more than that share.
+    claimed take_from_counter(std::atomic<std::size_t>& counter, line& own, std::size_t wanted,
+                              std::size_t left) noexcept {
+        const std::size_t share = std::min({wanted * of_group, left / (2 * groups_), std::size_t{most_in_hand}});
+        std::uint64_t word = own.in_hand.load(std::memory_order_relaxed);
+        const bool fetches = share > wanted && count_of(word) == 0 && (word & on_its_way) == 0 &&
+                             own.in_hand.compare_exchange_strong(word, on_its_way, std::memory_order_relaxed);
+        const std::size_t asked = fetches ? share : wanted;
+        const std::size_t first = counter.fetch_add(asked, std::memory_order_relaxed);
+        const std::size_t got = std::min(asked, tasks_ - std::min(tasks_, first));
+        const std::size_t n = std::min(wanted, got);
+        if (fetches) own.in_hand.store(word_of(first + n, got - n), std::memory_order_relaxed);
+        return {first, n, true};
+    }
+
+    std::size_t groups_;
+    std::size_t tasks_;
+    std::unique_ptr<line[]> lines_;
+};
+
+} // namespace joblot::detail
 // ---- joblot/dispatch/typed_tasks.hpp
 // Tasks and the places of their results, of known types: what both kinds of job have in common.
 
@@ -13278,11 +13693,31 @@ protected:
 };
 
 } // namespace joblot::detail
+// ---- joblot/system/cpu_here.hpp
+// Which CPU a thread is on, where the system says so without a system call.
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace joblot::detail {
+
+/// Its number, or -1 where it is not known. It may be another one at the next moment.
+inline int cpu_here() noexcept {
+#if defined(__linux__)
+    return ::sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+} // namespace joblot::detail
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 namespace joblot::detail {
@@ -13300,23 +13735,29 @@ public:
     indexed_job(const call_settings& settings, Source& source, typename Results::shared all)
         : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
           size_(source.size()) {
+        const auto workers = static_cast<std::size_t>(n_jobs());
+        if (!combines<Results> && batches_adapt() && claim_groups::pay(workers, size_))
+            groups_ = std::make_unique<claim_groups>(workers, size_);
         report_start();
     }
 
     [[nodiscard]] std::size_t tasks_left() const noexcept override {
-        return size_ - std::min(size_, next_.load(std::memory_order_relaxed));
+        const std::size_t left = size_ - std::min(size_, claimed().load(std::memory_order_relaxed));
+        return left == 0 && groups_ ? groups_->in_hand() : left;
     }
 
     [[nodiscard]] batch claim(worker& w) override {
         // relaxed: the counter hands out indices and nothing else; tasks and results are published by the backend's
         // start and end of a worker.
-        const std::size_t seen = next_.load(std::memory_order_relaxed);
-        if (seen >= size_ || is_halted()) return {};
+        if (is_halted()) return {};
+        if (groups_) return claim_in_group(w);
+        const std::size_t seen = claimed().load(std::memory_order_relaxed);
+        if (seen >= size_) return {};
         const std::size_t wanted = w.sizer().next(size_ - seen);
         if constexpr (combines<Results>) {
             if (w.sizer().adapts()) return claim_aligned(seen, wanted, static_cast<std::size_t>(n_jobs()));
         }
-        const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
+        const std::size_t first = claimed().fetch_add(wanted, std::memory_order_relaxed);
         if (first >= size_) return {};
         return {first, std::min(wanted, size_ - first), &tasks_};
     }
@@ -13366,14 +13807,24 @@ private:
             end = first + std::min(wanted, left);
             if (wanted >= to || (wanted >= leaf / 8 && left / 4 >= to * workers)) end += (to - end % to) % to;
             end = std::min(end, size_);
-        } while (!next_.compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
+        } while (!claimed().compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
         return {first, end - first, &tasks_};
     }
 
-    typed_tasks<all_tasks, Source&, Results> tasks_;
+    batch claim_in_group(worker& w) {
+        const auto c = groups_->claim(claimed(), group_of(w), w.sizer());
+        return {c.first, c.count, &tasks_};
+    }
+    /// CPUs with consecutive numbers share a cache, mostly.
+    static std::size_t group_of(worker& w) noexcept {
+        const int cpu = cpu_here();
+        return static_cast<std::size_t>(cpu < 0 ? w.context().worker_id : cpu) / claim_groups::of_group;
+    }
+
+    // What a worker reads of it is on one line.
+    alignas(64) typed_tasks<all_tasks, Source&, Results> tasks_;
     std::size_t size_;
-    // Every worker adds to it for every batch: on a line of its own.
-    alignas(64) std::atomic<std::size_t> next_{0};
+    std::unique_ptr<claim_groups> groups_; // null where there are few workers
 };
 
 } // namespace joblot::detail

@@ -396,11 +396,11 @@ TEST_CASE("Eigen's numbers are not copied on their way out, and nonsense is refu
     Eigen::SparseMatrix<double> sparse(3, 3);
     sparse.insert(0, 0) = 1; // not compressed
     sparse.insert(2, 1) = 2;
-    support::outgoing bytes = support::written(sparse);
+    const support::outgoing bytes = support::written(sparse);
     const auto got = support::read<Eigen::SparseMatrix<double>>(bytes.stream, bytes.blocks);
     CHECK((got.isCompressed() && got.coeff(2, 1) == 2 && got.nonZeros() == 2));
     for (std::size_t i = 1; i + 1 < bytes.stream.size(); ++i) { // whatever is changed: refused, or a sound matrix
-        support::outgoing broken = bytes;
+        support::message_copy broken(bytes);
         broken.stream[i] ^= std::byte{0x81};
         try {
             const auto m = support::read<Eigen::SparseMatrix<double>>(broken.stream, broken.blocks);

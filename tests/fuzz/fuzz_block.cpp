@@ -13,6 +13,7 @@
 #include <joblot/persisted.hpp>
 #include <joblot/wire/block.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -49,7 +50,7 @@ void write_again(const T& value) {
     const T same = decode_as_block<T>(from, "a value");
     require(from.message().remaining() == 0);
     encode_as_block(last, same);
-    require(first.stream == second.stream && first.block_bytes() == second.block_bytes());
+    require(std::ranges::equal(first.stream, second.stream) && first.block_bytes() == second.block_bytes());
 }
 
 template <class T>

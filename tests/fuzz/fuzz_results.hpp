@@ -42,7 +42,7 @@ inline const std::vector<std::byte>& thrown(unsigned which) {
             outgoing message;
             encoder to(message);
             encode_exception(to, errors[i]);
-            all[i] = message.stream;
+            all[i].assign(message.stream.begin(), message.stream.end());
         }
         return all;
     }();
@@ -90,8 +90,11 @@ inline void damage(script& in, outgoing& message) {
     if (in.next() & 1)
         message.stream.resize(at);
     else
-        message.stream[at] ^= static_cast<std::byte>(in.next());
-    message.stream.shrink_to_fit(); // so that the sanitizer sees every byte too many
+        message.stream.data()[at] ^= static_cast<std::byte>(in.next());
+    growing_bytes exact; // so that the sanitizer sees every byte too many
+    exact.reserve(message.stream.size());
+    exact.append(message.stream.data(), message.stream.size());
+    message.stream = std::move(exact);
 }
 
 /// An answer to what was sent of a batch, of which there were `received` results before. With nothing left in the

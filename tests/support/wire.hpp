@@ -53,7 +53,7 @@ T round_trip(const T& value) {
 
 /// A message's bytes, kept apart from what they were made of.
 struct message_copy {
-    explicit message_copy(const outgoing& message) : stream(message.stream) {
+    explicit message_copy(const outgoing& message) : stream(message.stream.begin(), message.stream.end()) {
         for (const bytes_view b : message.blocks) kept.emplace_back(b.begin(), b.end());
         for (const auto& b : kept) blocks.emplace_back(b);
     }

@@ -45,6 +45,9 @@ struct sleeps {
     }
 };
 
+text shout(int i) { return std::make_shared<std::string>(std::to_string(i) + "!"); }
+using task_of_shout = decltype(joblot::delayed(shout)(1));
+
 template <class Task>
 outgoing request_of(const std::vector<Task>& tasks, std::chrono::nanoseconds timeout = {}) {
     using form = remote_form_t<Task>;
@@ -122,20 +125,48 @@ TEST_CASE("tasks at the limit are skipped", "[wire][batch]") {
     CHECK(sink.kinds == std::vector{kind::value, kind::value, kind::skipped, kind::skipped});
 }
 
+TEST_CASE("a function that tasks are made of is named once, in the head of the request", "[wire][batch]") {
+    const std::vector tasks(3, joblot::delayed(shout)(1));
+    outgoing named, each = request_of(tasks);
+    named.put(run_request{});
+    named.names_common_function = true;
+    for (const auto& t : tasks)
+        joblot::detail::write_part(named, 0,
+                                   [&](encoder& to) { joblot::detail::remote_form_t<task_of_shout>::write(to, t); });
+    run_request head;
+    std::memcpy(&head, each.stream.data(), sizeof head);
+    REQUIRE(named.common_function == reinterpret_cast<std::uintptr_t>(&shout));
+    CHECK(named.stream.size() < each.stream.size());
+    task_board board;
+    collecting without;
+    named.patch(0, head); // it does not say which
+    run(named, board, without);
+    CHECK(without.errors.size() == 3);
+    collecting sink;
+    head.common = joblot::detail::locate(named.common_function);
+    named.patch(0, head);
+    run(named, board, sink);
+    CHECK(sink.values == std::vector<std::string>(3, "1!"));
+    head.common.offset += 1U << 30U;
+    named.patch(0, head);
+    CHECK_THROWS_AS(run(named, board, sink), joblot::serialization_error);
+}
+
 TEST_CASE("requests that make no sense", "[wire][batch][hostile]") {
-    const outgoing good = request_of(std::vector(2, joblot::delayed(keeps_one())(0)));
+    const std::vector tasks(2, joblot::delayed(keeps_one())(0));
+    const outgoing good = request_of(tasks);
     task_board board;
     collecting sink;
     run_request head;
     std::memcpy(&head, good.stream.data(), sizeof head);
     for (const std::uint32_t count : {1000U, 1'000'000U, ~0U}) { // else a worker would give that many results
-        outgoing message = good;
+        outgoing message = request_of(tasks);
         run_request wrong = head;
         wrong.count = count;
         message.patch(0, wrong);
         CHECK_THROWS_AS(run(message, board, sink), joblot::serialization_error);
     }
-    outgoing elsewhere = good;
+    outgoing elsewhere = request_of(tasks);
     run_request no_runner = head;
     no_runner.runner.offset += 1;
     elsewhere.patch(0, no_runner);

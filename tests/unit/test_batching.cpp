@@ -85,12 +85,37 @@ TEST_CASE("no worker takes more than half of its share of what is left") {
     batch_sizer sizer(0, 4);
     for (int i = 0; i != 10; ++i) {
         const std::size_t size = sizer.next(plenty);
-        sizer.measured(size, nanoseconds(10) * static_cast<nanoseconds::rep>(size));
+        sizer.measured(size, nanoseconds(500) * static_cast<nanoseconds::rep>(size));
     }
-    REQUIRE(sizer.next(800) == 100); // 800 / (2 * 4)
+    REQUIRE(sizer.next(400) == 50); // 400 / (2 * 4)
     REQUIRE(sizer.next(80) == 10);
     REQUIRE(sizer.next(8) == 1);
     REQUIRE(sizer.next(1) == 1);
+}
+
+TEST_CASE("tasks of nanoseconds are not dealt out one by one at the end, but nobody takes more than a share") {
+    batch_sizer sizer(0, 4);
+    for (int i = 0; i != 10; ++i) {
+        const std::size_t size = sizer.next(plenty);
+        sizer.measured(size, nanoseconds(10) * static_cast<nanoseconds::rep>(size));
+    }
+    REQUIRE(sizer.next(800) == 100);
+    REQUIRE(sizer.next(300) == 50); // 500 ns
+    REQUIRE(sizer.next(80) == 20);  // 80 / 4
+    REQUIRE(sizer.next(3) == 1);
+}
+
+TEST_CASE("who comes later goes on from what others have measured") {
+    batch_sizer first(0, 2);
+    for (int i = 0; i != 3; ++i) {
+        const std::size_t size = first.next(plenty);
+        first.measured(size, nanoseconds(10) * static_cast<nanoseconds::rep>(size));
+    }
+    batch_sizer second(0, 2);
+    REQUIRE(second.next(plenty) == 1);
+    second.begin_with(first.so_far());
+    REQUIRE(second.next(plenty) == first.next(plenty));
+    REQUIRE(second.next(40) == first.next(40));
 }
 
 TEST_CASE("trials are single tasks, however short") {

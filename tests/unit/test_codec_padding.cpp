@@ -224,7 +224,7 @@ private:
 };
 
 std::vector<std::byte> all_bytes(const outgoing& message) {
-    std::vector<std::byte> all = message.stream;
+    std::vector<std::byte> all(message.stream.begin(), message.stream.end());
     for (const auto block : message.blocks) all.insert(all.end(), block.begin(), block.end());
     return all;
 }

@@ -7,6 +7,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -66,11 +67,12 @@ std::size_t feed_in_pieces(frame_reader& reader, bytes_view all, std::size_t pie
     return at;
 }
 
-bool same(bytes_view a, const bytes& b) { return bytes(a.begin(), a.end()) == b; }
+bool same(bytes_view a, bytes_view b) { return std::ranges::equal(a, b); }
 
 struct sample {
     sample(std::size_t stream, std::vector<std::size_t> sizes) {
-        message.stream = of_size(stream, 's');
+        const bytes text = of_size(stream, 's');
+        message.append(text.data(), text.size());
         char fill = 'a';
         for (const std::size_t n : sizes) data.push_back(of_size(n, fill++));
         for (const bytes& d : data) message.blocks.emplace_back(d);

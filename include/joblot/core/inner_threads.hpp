@@ -2,8 +2,6 @@
 // Caps the OpenMP threads that a task may start on the calling thread, where the program links OpenMP at all.
 #pragma once
 
-#include <optional>
-
 #if defined(__ELF__) && defined(__GNUC__)
 #define JOBLOT_HAS_WEAK_OMP 1
 #endif
@@ -21,11 +19,12 @@ static int openmp_get_max_threads() __attribute__((weakref("omp_get_max_threads"
 /// While it lives, OpenMP regions that this thread opens get at most `limit` threads; afterwards as many as before.
 class inner_threads_limit {
 public:
-    explicit inner_threads_limit([[maybe_unused]] std::optional<int> limit) {
+    /// @param limit 0: there is none.
+    explicit inner_threads_limit([[maybe_unused]] int limit) {
 #if defined(JOBLOT_HAS_WEAK_OMP)
         if (!limit || !&openmp_set_num_threads || !&openmp_get_max_threads) return;
         before_ = openmp_get_max_threads();
-        openmp_set_num_threads(*limit);
+        openmp_set_num_threads(limit);
 #endif
     }
     ~inner_threads_limit() {

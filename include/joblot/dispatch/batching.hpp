@@ -22,15 +22,27 @@ public:
     static constexpr duration target_of_threads = std::chrono::microseconds(30);
     static constexpr std::size_t max_growth = 8; // from one batch to the next; a first measure may be a lucky one
     static constexpr int shortest = 5;           // times its cost, where that is known
+    // Where a batch costs next to nothing: what the cache lines cost that workers pass to each other, some 100 ns.
+    static constexpr duration shortest_of_threads = std::chrono::nanoseconds(500);
 
     /// @param fixed   The size asked for, or 0 to adapt.
     /// @param workers Workers of the call, >= 1.
     /// @param trials  How many single tasks come first.
     /// @param target  How long a batch is meant to last.
     /// @param cost    What a batch costs by itself; 0: next to nothing.
-    batch_sizer(std::size_t fixed, std::size_t workers, std::size_t trials = 1, duration target = target_of_threads,
+    batch_sizer(std::size_t fixed, std::size_t workers, int trials = 1, duration target = target_of_threads,
                 duration cost = {}) noexcept
-        : fixed_(fixed), workers_(workers), trials_(trials), target_(target), cost_(cost) {}
+        : batch_sizer(rules{fixed, target, cost, static_cast<int>(workers), trials}) {}
+
+    /// What is the same for all workers of a call: the parameters above.
+    struct rules {
+        std::size_t fixed;
+        duration target, cost;
+        int workers, trials;
+    };
+    explicit batch_sizer(const rules& r) noexcept
+        : fixed_(r.fixed), workers_(static_cast<std::size_t>(r.workers)), trials_(r.trials), target_(r.target),
+          cost_(r.cost) {}
 
     /// Some have come, or left.
     void workers_are(std::size_t workers) noexcept { workers_ = workers; }
@@ -38,7 +50,10 @@ public:
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
         if (fixed_) return std::max<std::size_t>(1, std::min(fixed_, remaining));
-        const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), smallest_);
+        // Where a batch costs next to nothing, nobody takes more than his share for its sake: what was measured may
+        // have been the short ones.
+        const std::size_t worth_it = cost_.count() ? smallest_ : std::min(smallest_, remaining / workers_);
+        const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), worth_it);
         return std::max<std::size_t>(1, std::min(fair, remaining));
     }
 
@@ -53,21 +68,32 @@ public:
         const double per_task = static_cast<double>(std::max<duration::rep>(1, took.count())) / done;
         const double wanted = std::min(static_cast<double>(target_.count()) / per_task, done * max_growth);
         size_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, 1e18));
-        const double worth_it = std::min(shortest * static_cast<double>(cost_.count()) / per_task, 1e18);
+        const duration least = cost_.count() ? shortest * cost_ : shortest_of_threads;
+        const double worth_it = std::min(static_cast<double>(least.count()) / per_task, 1e18);
         smallest_ = std::min(size_, static_cast<std::size_t>(worth_it));
     }
 
+    /// What others have measured of the same call.
+    struct sizes {
+        std::size_t usual = 1;    ///< what lasts for the target, as far as is known
+        std::size_t smallest = 1; ///< what is worth its cost
+    };
+    [[nodiscard]] sizes so_far() const noexcept { return {size_, smallest_}; }
+    void begin_with(sizes s) noexcept {
+        size_ = s.usual;
+        smallest_ = s.smallest;
+    }
     /// Whether the size adapts, so that batches must be timed.
     [[nodiscard]] bool adapts() const noexcept { return fixed_ == 0; }
 
 private:
     std::size_t fixed_;
     std::size_t workers_;
-    std::size_t trials_;
+    int trials_;
     duration target_;
     duration cost_;
-    std::size_t size_ = 1;     // what lasts for the target, as far as is known
-    std::size_t smallest_ = 1; // what is worth its cost
+    std::size_t size_ = 1; // see `sizes`
+    std::size_t smallest_ = 1;
 };
 
 } // namespace joblot::detail

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
-// The job over an input that workers may index at once: batches are claimed from one atomic counter, without a lock.
+// The job over an input that workers may index at once: batches are claimed from an atomic counter, without a lock.
 #pragma once
 
+#include <joblot/dispatch/claim_groups.hpp>
 #include <joblot/dispatch/typed_tasks.hpp>
+#include <joblot/system/cpu_here.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 namespace joblot::detail {
@@ -25,23 +28,29 @@ public:
     indexed_job(const call_settings& settings, Source& source, typename Results::shared all)
         : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
           size_(source.size()) {
+        const auto workers = static_cast<std::size_t>(n_jobs());
+        if (!combines<Results> && batches_adapt() && claim_groups::pay(workers, size_))
+            groups_ = std::make_unique<claim_groups>(workers, size_);
         report_start();
     }
 
     [[nodiscard]] std::size_t tasks_left() const noexcept override {
-        return size_ - std::min(size_, next_.load(std::memory_order_relaxed));
+        const std::size_t left = size_ - std::min(size_, claimed().load(std::memory_order_relaxed));
+        return left == 0 && groups_ ? groups_->in_hand() : left;
     }
 
     [[nodiscard]] batch claim(worker& w) override {
         // relaxed: the counter hands out indices and nothing else; tasks and results are published by the backend's
         // start and end of a worker.
-        const std::size_t seen = next_.load(std::memory_order_relaxed);
-        if (seen >= size_ || is_halted()) return {};
+        if (is_halted()) return {};
+        if (groups_) return claim_in_group(w);
+        const std::size_t seen = claimed().load(std::memory_order_relaxed);
+        if (seen >= size_) return {};
         const std::size_t wanted = w.sizer().next(size_ - seen);
         if constexpr (combines<Results>) {
             if (w.sizer().adapts()) return claim_aligned(seen, wanted, static_cast<std::size_t>(n_jobs()));
         }
-        const std::size_t first = next_.fetch_add(wanted, std::memory_order_relaxed);
+        const std::size_t first = claimed().fetch_add(wanted, std::memory_order_relaxed);
         if (first >= size_) return {};
         return {first, std::min(wanted, size_ - first), &tasks_};
     }
@@ -91,14 +100,24 @@ private:
             end = first + std::min(wanted, left);
             if (wanted >= to || (wanted >= leaf / 8 && left / 4 >= to * workers)) end += (to - end % to) % to;
             end = std::min(end, size_);
-        } while (!next_.compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
+        } while (!claimed().compare_exchange_weak(first, end, std::memory_order_relaxed)); // as in `claim`
         return {first, end - first, &tasks_};
     }
 
-    typed_tasks<all_tasks, Source&, Results> tasks_;
+    batch claim_in_group(worker& w) {
+        const auto c = groups_->claim(claimed(), group_of(w), w.sizer());
+        return {c.first, c.count, &tasks_};
+    }
+    /// CPUs with consecutive numbers share a cache, mostly.
+    static std::size_t group_of(worker& w) noexcept {
+        const int cpu = cpu_here();
+        return static_cast<std::size_t>(cpu < 0 ? w.context().worker_id : cpu) / claim_groups::of_group;
+    }
+
+    // What a worker reads of it is on one line.
+    alignas(64) typed_tasks<all_tasks, Source&, Results> tasks_;
     std::size_t size_;
-    // Every worker adds to it for every batch: on a line of its own.
-    alignas(64) std::atomic<std::size_t> next_{0};
+    std::unique_ptr<claim_groups> groups_; // null where there are few workers
 };
 
 } // namespace joblot::detail

@@ -91,9 +91,14 @@ public:
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
+        // The clock is read where as many tasks have run as at the last time: 35 ns for each short batch are too much.
+        w.unmeasured_ += b.size();
+        if (w.unmeasured_ < w.measured_) return;
         const auto now = detail::task_context::clock::now();
-        w.sizer_.measured(b.size(), now - w.lap_);
+        w.sizer_.measured(w.unmeasured_, now - w.lap_);
         w.lap_ = now;
+        w.measured_ = std::exchange(w.unmeasured_, 0);
+        if (!publishes_) shared_.note(w.sizer_.so_far());
     }
 
     // --- for a backend whose workers are other processes, which has `detail::remote_batches` do the rest
@@ -179,7 +184,9 @@ public:
     [[nodiscard]] bool is_halted() const noexcept { return limit_.load(std::memory_order_relaxed) != none; }
 
     /// Tasks that ended well so far; exact when no worker is inside.
-    [[nodiscard]] std::size_t completed_tasks() const noexcept { return completed_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t completed_tasks() const noexcept {
+        return shared_.completed.load(std::memory_order_relaxed);
+    }
 
     /// Whether every task has ended well; for when no worker is inside any more.
     [[nodiscard]] virtual bool all_done() const noexcept = 0;
@@ -219,11 +226,34 @@ protected:
     ///                             still run.
     /// @param careful              Whether there are time limits, retries or outcomes.
     job(const detail::call_settings& settings, std::size_t total, bool publishes, bool careful)
-        : settings_(settings), workers_now_(settings.workers), publishes_(publishes), careful_(careful),
+        : settings_(settings), publishes_(publishes), careful_(careful),
           // Readers are told of each task; progress too where batches have a fixed size and may take long.
-          in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())) {
+          in_steps_(publishes || (settings_.batch_size() > 1 && settings_.observed())),
+          inner_threads_(settings.inside.inner_max_num_threads.value_or(0)),
+          batches_{settings.batch_size(), settings.batch_target, settings.batch_cost, settings.workers,
+                   publishes ? worker::cautious_trials : 1},
+          workers_now_(settings.workers) {
         if (settings_.observed()) reporter_.emplace(progress(total));
     }
+
+    /// What workers write when they claim a batch, measure one, or leave, one after the other: on one line, which they
+    /// have at hand then. relaxed, all of them: none says anything of other data.
+    struct alignas(64) shared_line {
+        std::atomic<std::size_t> claimed{0};            ///< tasks, where the input is indexed
+        std::atomic<std::size_t> usual{1}, smallest{1}; ///< batches; see batch_sizer::sizes
+        std::atomic<std::size_t> completed{0};          ///< tasks; each worker adds once, when it leaves
+
+        void note(const detail::batch_sizer::sizes& s) noexcept {
+            usual.store(s.usual, std::memory_order_relaxed);
+            smallest.store(s.smallest, std::memory_order_relaxed);
+        }
+        [[nodiscard]] detail::batch_sizer::sizes sizes() const noexcept {
+            return {usual.load(std::memory_order_relaxed), smallest.load(std::memory_order_relaxed)};
+        }
+    };
+    [[nodiscard]] bool batches_adapt() const noexcept { return batches_.fixed == 0; }
+    [[nodiscard]] std::atomic<std::size_t>& claimed() noexcept { return shared_.claimed; }
+    [[nodiscard]] const std::atomic<std::size_t>& claimed() const noexcept { return shared_.claimed; }
 
     /// All tasks of a claimed batch have ended, or will not start.
     virtual void settle(const batch&) {}
@@ -256,7 +286,9 @@ private:
     friend class detail::basic_remote_batches;
 
     /// No more than one for each worker: there is nothing to adapt, and the clock need not be read.
-    [[nodiscard]] bool few_tasks_left() const noexcept { return tasks_left() <= static_cast<std::size_t>(n_jobs()); }
+    [[nodiscard]] bool few_tasks_left() const noexcept {
+        return tasks_left() <= static_cast<std::size_t>(batches_.workers);
+    }
 
     void note_failure(std::size_t index, std::exception_ptr why, std::string label, std::size_t start_only_below) {
         std::optional<detail::failure> less{detail::failure{std::move(why), {index, std::move(label)}}};
@@ -307,11 +339,15 @@ private:
 
     void run_step(const batch& b, worker& w) {
         const std::size_t ended = b.tasks()->run(*this, w, b, careful_);
-        if ((publishes_ || reporter_) && ended) tell(b, ended);
+        if ((publishes_ || reporter_) && ended) tell(b, ended, w);
     }
-    void tell(const batch& b, std::size_t ended) {
+    void tell(const batch& b, std::size_t ended, worker& w) {
         if (publishes_) publish(b, ended);
-        if (reporter_) reporter_->add(ended);
+        if (!reporter_) return;
+        // Not counted as the tasks' time: batches would get shorter by it, and lines more.
+        const auto before = detail::task_context::clock::now();
+        reporter_->add(ended);
+        w.lap_ += detail::task_context::clock::now() - before;
     }
 
     [[nodiscard]] detail::progress_config progress(std::size_t total) {
@@ -327,18 +363,19 @@ private:
                 .callback = settings_.given->progress};
     }
 
+    // What every worker reads comes first, and together: a worker that comes from another core fetches each line.
     const detail::call_settings& settings_;
-    std::atomic<int> workers_now_; // relaxed: a hint how far to read ahead
+    // Read before every task, written at most a few times.
+    std::atomic<std::size_t> limit_{none};
     bool publishes_;
     bool careful_;
     bool in_steps_;
+    int inner_threads_; // 0: as many as they like
+    detail::batch_sizer::rules batches_;
+    shared_line shared_;
+    std::atomic<std::size_t> unwanted_from_{none}; // as limit_
+    std::atomic<int> workers_now_;                 // relaxed: a hint how far to read ahead
     std::optional<detail::progress_reporter> reporter_;
-
-    // Read by every worker before every task, written at most a few times: on a line of its own.
-    alignas(64) std::atomic<std::size_t> limit_{none};
-    std::atomic<std::size_t> unwanted_from_{none}; // likewise
-    // Each worker adds once, when it leaves. relaxed: read when no worker is inside.
-    alignas(64) std::atomic<std::size_t> completed_{0};
 
     mutable std::mutex outcome_mutex_; // guards the five below; taken only when something goes wrong, and at the end
     bool stopped_ = false;
@@ -354,25 +391,24 @@ private:
 };
 
 inline worker::worker(job& j, int id)
-    : job_(j), limit_(j.limit_),
-      sizer_(j.settings_.batch_size(), static_cast<std::size_t>(j.settings_.workers),
-             j.publishes_ ? cautious_trials : 1, j.settings_.batch_target, j.settings_.batch_cost),
-      outer_task_(detail::current_task), outer_scope_(detail::current_scope),
-      inner_threads_(j.settings_.inside.inner_max_num_threads) {
+    : job_(j), limit_(j.limit_), sizer_(j.batches_), outer_task_(detail::current_task),
+      outer_scope_(detail::current_scope), inner_threads_(j.inner_threads_) {
     context_.worker_id = id;
     context_.limit = &j.limit_;
     context_.tokens = &j.tokens_;
     context_.values = &j.values_;
     detail::current_task = &context_;
     detail::current_scope = &j.settings_.inside;
-    if (sizer_.adapts() && !j.few_tasks_left()) lap_ = detail::task_context::clock::now();
+    if (!sizer_.adapts() || j.few_tasks_left()) return;
+    if (!j.publishes_) sizer_.begin_with(j.shared_.sizes());
+    lap_ = detail::task_context::clock::now();
 }
 
 inline worker::~worker() {
     if (context_.kind_at_hand) job_.values_.hand_over();
     detail::current_task = outer_task_;
     detail::current_scope = outer_scope_;
-    job_.completed_.fetch_add(completed_, std::memory_order_relaxed);
+    if (completed_) job_.shared_.completed.fetch_add(completed_, std::memory_order_relaxed);
 }
 
 } // namespace joblot

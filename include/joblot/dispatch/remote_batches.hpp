@@ -72,10 +72,13 @@ public:
     claimed_batch::range write_request(claimed_batch& c, claimed_batch::range range, std::uint64_t sequence,
                                        int worker_id, outgoing& message) const {
         message.put(request_for(c, range, sequence, worker_id));
+        message.names_common_function = true;
         if (const any_reduction* const r = job_.reduction())
             write_part(message, 0, [r](encoder& to) { r->write_opening(to); });
         range = write_tasks(c, range, message);
-        message.patch(0, request_for(c, range, sequence, worker_id));
+        run_request head = request_for(c, range, sequence, worker_id);
+        if (message.common_function != 0) head.common = locate(message.common_function);
+        message.patch(0, head);
         return range;
     }
 

@@ -49,13 +49,15 @@ private:
     friend class job;
 
     // A reader waits for every single result: only after many short tasks may one be held back by others of its batch.
-    static constexpr std::size_t cautious_trials = 32;
+    static constexpr int cautious_trials = 32;
 
     job& job_;
     const std::atomic<std::size_t>& limit_; // the job's
     detail::task_context context_;
     detail::batch_sizer sizer_;
-    detail::task_context::clock::time_point lap_{}; // when the last batch ended
+    detail::task_context::clock::time_point lap_{}; // when the clock was read last
+    std::size_t unmeasured_ = 0;                    // tasks that have ended since
+    std::size_t measured_ = 0;                      // between the last two times
     std::size_t completed_ = 0;
     detail::task_context* outer_task_;
     const detail::scope* outer_scope_;

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace joblot::detail {
@@ -36,45 +37,56 @@ inline void pause_cpu() noexcept {
 }
 
 /// Repeats `done()` for about as long as a wake-up by the kernel would take several times over. Gives what it gave
-/// last.
+/// last. What comes, mostly comes at once: the looks are close together at first, and then ever more rare, as each
+/// takes the cache line from the thread that is to write it.
 ///
-/// @param pauses Between two looks. Each look takes the cache line from the thread that is to write it.
+/// @param most_pauses Between two looks.
 template <class Done>
-bool spin_until(int pauses, Done done) {
+bool spin_until(int most_pauses, Done done) {
     using clock = std::chrono::steady_clock;
     constexpr auto patience = std::chrono::microseconds(50);
-    const auto start = clock::now();
-    do {
+    clock::time_point start{};
+    for (int look = 0;; ++look) {
         if (done()) return true;
+        const int pauses = std::min(look / 2, most_pauses);
         for (int i = 0; i != pauses; ++i) pause_cpu();
-    } while (clock::now() - start < patience);
-    return done();
+        if (look == 16) start = clock::now();
+        if (look > 16 && clock::now() - start >= patience) return done();
+    }
 }
 
 /// How a call gets help: it opens its job in a slot of the pool and works on it itself. Helpers that find the slot join
 /// it and leave when nothing can be claimed any more. At the end the caller closes the slot, after which nobody can
 /// join, and waits for those inside only: never for a helper that has not started. As every caller works, nested and
 /// simultaneous calls cannot block each other, whatever the size of the pool.
+///
+/// Calls that follow each other closely cost what the cache lines cost that caller and helper pass to each other, some
+/// 100 ns each. So a helper that is done watches the slot that it was in, and says so there: then opening it is all
+/// that the caller has to do.
 class thread_pool {
-    // Open for joining (1 bit), how many may be inside (15 bits), how many are (16 bits).
-    static constexpr std::uint32_t open_bit = 1U << 31;
-    static constexpr std::uint32_t inside_mask = 0xffffU;
+    // What a slot's state holds: how many helpers are inside and how many may be (10 bits each), whether one watches
+    // the slot, whether it is open for joining, and in the rest how often it was opened.
+    static constexpr std::uint32_t inside_mask = 0x3ffU;
+    static constexpr std::uint32_t watched_bit = 1U << 20;
+    static constexpr std::uint32_t open_bit = 1U << 21;
+    static constexpr std::uint32_t once = 1U << 22;
     static constexpr std::uint32_t inside(std::uint32_t state) noexcept { return state & inside_mask; }
-    static constexpr std::uint32_t allowed(std::uint32_t state) noexcept { return (state & ~open_bit) >> 16; }
+    static constexpr std::uint32_t allowed(std::uint32_t state) noexcept { return (state >> 10) & inside_mask; }
+    static constexpr std::uint32_t times_opened(std::uint32_t state) noexcept { return state / once; }
     static constexpr bool joinable(std::uint32_t state) noexcept {
         return (state & open_bit) != 0 && inside(state) < allowed(state);
     }
 
 public:
-    static constexpr int max_helpers = 1023; ///< of one call
+    static constexpr int max_helpers = inside_mask; ///< of one call
 
 private:
     struct alignas(64) slot {
         std::atomic<std::uint32_t> state{0}; // see above; the owner opens and closes it, helpers count themselves
-        std::atomic<bool> used{false};       // belongs to some invitation
         job* work = nullptr;                 // written by the owner before it opens, read by helpers after they joined
         // Worker ids in use: bit k of word w is id 64 w + k + 1. Helpers only.
         std::array<std::atomic<std::uint64_t>, 16> ids{};
+        std::atomic<bool> used{false}; // belongs to some invitation; not on the line that helpers write
     };
 
 public:
@@ -89,7 +101,9 @@ public:
             helpers = std::min(helpers, max_helpers);
             pool_.grow(static_cast<std::size_t>(helpers));
             slot_->work = &j;
-            slot_->state.store(open_bit | static_cast<std::uint32_t>(helpers) << 16, std::memory_order_release);
+            const bool watched = open(*slot_, static_cast<std::uint32_t>(helpers));
+            if (watched && helpers == 1) return;
+            announced_ = true;
             rung_ = pool_.announce(*slot_);
             if (!rung_) opened_at_ = clock::now();
         }
@@ -101,7 +115,7 @@ public:
         /// invitation is neither withdrawn nor destroyed.
         void renew() noexcept {
             if (!slot_) return;
-            pool_.open_.fetch_or(pool_.bit_of(*slot_), std::memory_order_seq_cst); // as in announce
+            pool_.open_.fetch_or(pool_.bit_of(*slot_), std::memory_order_seq_cst); // as in announce; close() finds it
             pool_.wake(1);
         }
         /// To be called between batches: wakes a helper if none was woken at the start and the call turns out to last
@@ -117,7 +131,7 @@ public:
         void withdraw() noexcept {
             if (!slot_ || !open_) return;
             open_ = false;
-            pool_.close(*slot_);
+            pool_.close(*slot_, announced_);
         }
         invitation(const invitation&) = delete;
         invitation& operator=(const invitation&) = delete;
@@ -128,7 +142,8 @@ public:
         thread_pool& pool_;
         slot* slot_;
         bool open_ = true;
-        bool rung_ = true; // a sleeper was woken, or none has to be
+        bool announced_ = false; // to all helpers, not only to the one that watches
+        bool rung_ = true;       // a sleeper was woken, or none has to be
         clock::time_point opened_at_{};
     };
 
@@ -139,6 +154,9 @@ private:
     struct helper {
         std::thread thread;
         std::atomic<bool> busy{false}; // may be inside a slot; written by the helper, read by shut_down
+        // The helper's own: the slot that it watches, or null, and how often that had been opened when it left.
+        slot* watched = nullptr;
+        std::uint32_t seen = 0;
     };
 
     friend class per_process<thread_pool>;
@@ -216,27 +234,48 @@ private:
         }
     }
 
-    /// Lets the helpers see an opened slot. False where nobody was woken as one is dozing: it will look in a moment.
+    /// Opens a slot to so many helpers. Whether one was watching it: that one will see it, as it gives up watching by
+    /// an atomic operation on the same word (see stop_watching).
+    static bool open(slot& s, std::uint32_t helpers) noexcept {
+        std::uint32_t before = s.state.load(std::memory_order_relaxed); // closed, and nobody is inside
+        const auto opened = [&] { return ((times_opened(before) + 1) * once) | open_bit | helpers << 10; };
+        // release: who joins sees the job
+        while (!s.state.compare_exchange_weak(before, opened() | (before & watched_bit), std::memory_order_release,
+                                              std::memory_order_relaxed)) {
+        }
+        return (before & watched_bit) != 0;
+    }
+
+    /// Lets the helpers see an opened slot. False where nobody was woken, though some sleep, as one is dozing: it will
+    /// look in a moment.
     bool announce(slot& s) noexcept {
         // seq_cst: a helper that goes to sleep, or ends its doze, sees the bit, or we see that it does (see sleep,
         // doze).
         open_.fetch_or(bit_of(s), std::memory_order_seq_cst);
-        if (dozing_.load(std::memory_order_seq_cst)) return false;
+        if (dozing_.load(std::memory_order_seq_cst)) return sleepers_.load(std::memory_order_relaxed) == 0;
         wake(1);
         return true;
     }
 
-    void close(slot& s) noexcept {
-        s.state.fetch_and(~open_bit, std::memory_order_relaxed);
-        open_.fetch_and(~bit_of(s), std::memory_order_relaxed);
+    /// Nobody may join any more. Where nobody can, as all that may be inside are, the state is left as it is: its line
+    /// is with a helper, who closes the slot when it leaves.
+    void close(slot& s, bool announced) noexcept {
+        if (joinable(s.state.load(std::memory_order_relaxed))) s.state.fetch_and(~open_bit, std::memory_order_relaxed);
+        if (announced || (open_.load(std::memory_order_relaxed) & bit_of(s)) != 0) // or renewed
+            open_.fetch_and(~bit_of(s), std::memory_order_relaxed);
     }
 
     void wait_until_empty(slot& s) noexcept {
         // acquire: what the helpers wrote is seen by whoever reads the results
-        std::uint32_t state = s.state.load(std::memory_order_acquire);
-        if (inside(state) && !spin_until(4, [&] { return !inside(state = s.state.load(std::memory_order_acquire)); })) {
-            while (inside(state = s.state.load(std::memory_order_acquire)))
-                s.state.wait(state, std::memory_order_acquire);
+        std::uint32_t state = 0;
+        const auto empty = [&] {
+            state = s.state.load(std::memory_order_acquire);
+            if (joinable(state)) // somebody has left who could not know that nothing will come any more
+                state = s.state.fetch_and(~open_bit, std::memory_order_acquire) & ~open_bit;
+            return inside(state) == 0;
+        };
+        if (!spin_until(4, empty)) {
+            while (!empty()) s.state.wait(state, std::memory_order_acquire);
         }
         s.used.store(false, std::memory_order_release);
     }
@@ -263,8 +302,8 @@ private:
     void help(helper& self, std::size_t number) {
         try {
             while (!stopping_.load(std::memory_order_relaxed)) {
-                if (take_part(self, number)) continue;
-                if (!look_out() && !doze()) sleep();
+                if (take_part(self, number) || look_out(self) || stop_watching(self)) continue;
+                if (!doze()) sleep();
             }
         } catch (...) {
             if (thread_ends()) replace(self, number);
@@ -274,22 +313,60 @@ private:
 
     /// Joins an open job, if there is one, and works until it has nothing more to claim.
     bool take_part(helper& self, std::size_t number) {
-        if (!open_.load(std::memory_order_relaxed)) return false;
+        if (!opened_again(self) && !open_.load(std::memory_order_relaxed)) return false;
         // seq_cst, here and in shut_down: either we see that the pool stops, or it sees that we are busy.
         self.busy.store(true, std::memory_order_seq_cst);
-        bool joined = false;
+        slot* joined = nullptr;
         if (!stopping_.load(std::memory_order_seq_cst)) {
-            // helpers start at different slots, so that simultaneous calls all get some
-            const int start = static_cast<int>(number % slots_.size());
-            for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left && !joined;
-                 left &= left - 1) {
-                slot& s = slots_[(static_cast<std::size_t>(std::countr_zero(left)) + number) % slots_.size()];
-                joined = join(s);
-                if (joined) work_in(s);
-            }
+            joined = join_watched(self);
+            if (!joined) joined = join_any(number);
+            if (joined) work_in(*joined, self);
         }
         self.busy.store(false, std::memory_order_release);
-        return joined;
+        return joined != nullptr;
+    }
+
+    slot* join_any(std::size_t number) noexcept {
+        // helpers start at different slots, so that simultaneous calls all get some
+        const int start = static_cast<int>(number % slots_.size());
+        for (std::uint64_t left = std::rotr(open_.load(std::memory_order_acquire), start); left; left &= left - 1) {
+            slot& s = slots_[(static_cast<std::size_t>(std::countr_zero(left)) + number) % slots_.size()];
+            if (join(s)) return &s;
+        }
+        return nullptr;
+    }
+
+    // --- watching a slot. The bit may be gone while somebody watches: then the owner announces as if nobody did. It is
+    // never there for nobody, but where the pool stops.
+
+    [[nodiscard]] static bool is_new(const helper& self, std::uint32_t state) noexcept {
+        return joinable(state) && times_opened(state) != self.seen;
+    }
+    [[nodiscard]] static bool opened_again(const helper& self) noexcept {
+        return self.watched && is_new(self, self.watched->state.load(std::memory_order_relaxed));
+    }
+    /// Ends watching. Gives the slot if it was opened meanwhile, and has joined it then.
+    static slot* join_watched(helper& self) noexcept {
+        slot* const s = std::exchange(self.watched, nullptr);
+        if (!s) return nullptr;
+        std::uint32_t state = s->state.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool in = is_new(self, state);
+            // acquire: the owner's job is seen
+            if (s->state.compare_exchange_weak(state, (state & ~watched_bit) + (in ? 1 : 0), std::memory_order_acquire,
+                                               std::memory_order_relaxed))
+                return in ? s : nullptr;
+        }
+    }
+    /// Ends watching, unless the slot was opened meanwhile: then true.
+    static bool stop_watching(helper& self) noexcept {
+        if (!self.watched) return false;
+        std::uint32_t state = self.watched->state.load(std::memory_order_relaxed);
+        do {
+            if (is_new(self, state)) return true;
+        } while (!self.watched->state.compare_exchange_weak(state, state & ~watched_bit, std::memory_order_relaxed));
+        self.watched = nullptr;
+        return false;
     }
 
     static bool join(slot& s) noexcept {
@@ -309,26 +386,44 @@ private:
         ~seat() {
             free_id(slot_, id_);
             // release: our results are seen by the owner
-            const std::uint32_t state = slot_.state.fetch_sub(1, std::memory_order_acq_rel) - 1;
-            if (!(state & open_bit) && inside(state) == 0) slot_.state.notify_all(); // the slot itself never goes away
+            std::uint32_t state = slot_.state.load(std::memory_order_relaxed), left = 0;
+            do left = ((state - 1) & ~closes_) | (watcher_ ? watched_bit : 0);
+            while (
+                !slot_.state.compare_exchange_weak(state, left, std::memory_order_acq_rel, std::memory_order_relaxed));
+            if (watcher_) watcher_->seen = times_opened(left);
+            // The owner may wait for the last one, or to close the slot. The slot itself never goes away.
+            if ((left & open_bit) ? allowed(left) == inside(left) + 1 : inside(left) == 0) slot_.state.notify_all();
         }
         seat(const seat&) = delete;
         seat& operator=(const seat&) = delete;
         [[nodiscard]] int id() const noexcept { return id_; }
+        /// The helper watches the slot from when it leaves.
+        void watch_as(helper& self) noexcept {
+            watcher_ = &self;
+            self.watched = &slot_;
+        }
+        /// Nothing will come any more: the slot is closed when the helper leaves.
+        void close_at_end() noexcept { closes_ = open_bit; }
 
     private:
         slot& slot_;
         int id_;
+        helper* watcher_ = nullptr;
+        std::uint32_t closes_ = 0;
     };
 
-    void work_in(slot& s) {
+    void work_in(slot& s, helper& self) {
         if (joinable(s.state.load(std::memory_order_relaxed))) wake(2); // a tree: nobody wakes all the others alone
-        const seat here(s);
+        seat here(s);
         s.work->work(here.id());
         // Nothing can be claimed now: nobody else need come. But it may be that the invitation was renewed before we
         // took the bit away; then there is something to claim again. The slot is still the owner's, as we are inside.
-        do open_.fetch_and(~bit_of(s), std::memory_order_seq_cst);
-        while (s.work->work(here.id()));
+        while ((open_.load(std::memory_order_relaxed) & bit_of(s)) != 0) {
+            open_.fetch_and(~bit_of(s), std::memory_order_seq_cst);
+            if (!s.work->work(here.id())) break;
+        }
+        if (s.work->tasks_left() == 0) here.close_at_end();
+        here.watch_as(self);
     }
 
     // There are no more helpers inside than ids, so one is always free. relaxed: an id is a number and nothing else;
@@ -348,14 +443,14 @@ private:
     }
 
     /// Watches for work for some tens of microseconds: the next call often comes soon, and costs no wake-up then.
-    bool look_out() {
+    bool look_out(const helper& self) {
         // As many as there are other CPUs: more would only keep working threads from theirs.
         if (watchers_.fetch_add(1, std::memory_order_relaxed) >= cpu_count() - 1) {
             watchers_.fetch_sub(1, std::memory_order_relaxed);
             return false;
         }
-        const bool found =
-            spin_until(32, [&] { return something_to_join() || stopping_.load(std::memory_order_relaxed); });
+        const bool found = spin_until(
+            32, [&] { return opened_again(self) || something_to_join() || stopping_.load(std::memory_order_relaxed); });
         watchers_.fetch_sub(1, std::memory_order_relaxed);
         return found;
     }

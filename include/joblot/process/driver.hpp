@@ -105,7 +105,8 @@ private:
     }
 
     void send(claimed_batch& c, claimed_batch::range range) {
-        outgoing message;
+        outgoing& message = request_;
+        message.clear();
         range = batches_.write_request(c, range, worker_->next_request, id_, message);
         if (range.size() == 0) return; // the first one could not be written, and has failed
         const std::uint64_t number = worker_->next_request++;
@@ -118,6 +119,7 @@ private:
         } catch (const serialization_error&) { // what was read meanwhile
             broken = std::current_exception();
         }
+        message.clear();
         c.note_sent(range, number);
         worker_->tasks_given += range.size();
         if (broken) stream_is_broken(std::move(broken));
@@ -407,6 +409,7 @@ private:
     const int siblings_;
     remote_batches batches_;
 
+    outgoing request_;                                  // empty but while it is sent: its memory is used again
     std::deque<claimed_batch> claimed_;                 // the front one is at work, the other one waits at the worker
     std::optional<std::chrono::nanoseconds> last_took_; // by the batch before
     int deaths_without_task_ = 0;

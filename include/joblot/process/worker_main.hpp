@@ -45,7 +45,7 @@ public:
     basic_channel_sink(channel& link, task_board& board) noexcept : link_(link), board_(board) {}
 
     void send_results(const outgoing& message) override {
-        end_copy();
+        end_forked_copy(self_);
         flush_output();
         send_lines_at_once(); // a task may have called sync_with_stdio
         // acquire: the owner has read what the earlier messages had in shared memory
@@ -78,7 +78,11 @@ public:
         flush_output();
         ::_exit(1);
     }
-    void end_copy() noexcept override { end_forked_copy(self_); }
+    /// After each task: it must cost less than a system call. What is forked behind the C library's back is noticed
+    /// before it sends something.
+    void end_copy() noexcept override {
+        if (!here_) end_forked_copy(self_);
+    }
     [[nodiscard]] bool is_cut_off() const noexcept override { return cut_off_; }
 
 private:
@@ -88,6 +92,7 @@ private:
     channel& link_;
     task_board& board_;
     const pid_t self_ = ::getpid();
+    const made_here here_;
     std::uint64_t sent_ = 0;
     bool cut_off_ = false;
 };

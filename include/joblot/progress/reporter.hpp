@@ -47,8 +47,11 @@ inline bool wants_progress(int verbose, const std::function<void(const progress_
 class progress_reporter {
 public:
     /// Above this many lines of one call, at most one in `line_pause` is printed: a million tiny batches at
-    /// verbose = 100 shall not drown the terminal. The closing line always comes.
+    /// verbose = 100 shall not drown the terminal. So it is from the first line on where this many tasks have ended
+    /// since the last one: they are so short that writing lines would be most of the work. The closing line always
+    /// comes.
     static constexpr std::size_t unpaced_lines = 1000;
+    static constexpr std::size_t unpaced_tasks = 64;
     static constexpr std::chrono::milliseconds line_pause{10};
 
     /// A reporter that counts and says nothing.
@@ -158,7 +161,7 @@ private:
         notice_total(before);
         const bool complete = total_ && done >= *total_; // which is for the closing line to say
         const bool wanted = done >= next_line_ && !complete;
-        const bool line_due = wanted && !paused();
+        const bool line_due = wanted && !paused(done);
         if (done >= next_line_) next_line_ = policy_.next(line_due ? done : done + stride(done));
         publish_threshold();
         if (!line_due && !config_.callback) return;
@@ -182,7 +185,9 @@ private:
         if (found_total_.load() != no_total) next_.store(0);
     }
 
-    bool paused() const { return lines_ >= unpaced_lines && now() < quiet_until_; }
+    bool paused(std::size_t done) const {
+        return (lines_ >= unpaced_lines || done - line_at_ >= unpaced_tasks) && now() < quiet_until_;
+    }
 
     /// How many counts to pass over before a paused line is looked at again, so that a flood of tiny batches costs
     /// few locks and clock reads; few enough that hardly a line is lost should the tasks slow down.
@@ -225,7 +230,8 @@ private:
 
     void print(std::string_view line) noexcept {
         try {
-            if (++lines_ >= unpaced_lines) quiet_until_ = now() + line_pause;
+            ++lines_;
+            quiet_until_ = now() + line_pause;
             if (config_.sink)
                 config_.sink(line);
             else
@@ -242,7 +248,7 @@ private:
     std::size_t reported_ = 0;                 // the last count shown
     std::size_t line_at_ = 0;                  // the last count that had a line
     std::size_t lines_ = 0;                    // printed so far
-    time_point quiet_until_{};                 // no line before this time once there were many
+    time_point quiet_until_{};                 // see unpaced_lines
     std::size_t width_ = 3;
     bool closed_ = false;
     std::string label_;

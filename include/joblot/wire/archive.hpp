@@ -220,10 +220,13 @@ public:
     using image_finder = std::function<std::shared_ptr<segment>(std::uint64_t)>;
 
     /// @param find Gives a broadcast value's shared memory, or null. Must outlive the decoder; may be null.
-    explicit decoder(incoming from, const image_finder* find = nullptr) : from_(from), find_(find) {}
+    /// @param common_function What the message names for all its parts; 0: none.
+    explicit decoder(incoming from, const image_finder* find = nullptr, std::uintptr_t common_function = 0)
+        : from_(from), find_(find), common_function_(common_function) {}
 
     [[nodiscard]] incoming& message() noexcept { return from_; }
     [[nodiscard]] int& depth() noexcept { return depth_; }
+    [[nodiscard]] std::uintptr_t common_function() const noexcept { return common_function_; }
     [[nodiscard]] std::shared_ptr<segment> image(std::uint64_t id) const {
         return find_ && *find_ ? (*find_)(id) : nullptr;
     }
@@ -333,6 +336,7 @@ private:
 
     incoming from_;
     const image_finder* find_;
+    std::uintptr_t common_function_;
     int depth_ = 0;
     std::vector<std::pair<std::shared_ptr<void>, const void*>> shared_; // and their types; by number, less one
 };

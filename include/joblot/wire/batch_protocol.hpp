@@ -28,6 +28,7 @@ struct run_request {
     std::uint32_t combines = 0;     ///< 1: the worker combines the results
     std::uint64_t call = 0;         ///< number of the call: its workers keep values from batch to batch
     std::uint64_t unused = 0;
+    code_location common{}; ///< the function that is named for all parts; offset 0: none
 };
 static_assert(sizeof(run_request) % stream_alignment == 0); // what follows is aligned
 

@@ -55,9 +55,18 @@ struct member_function_bits {
 
 // --- writing
 
+enum class function_kind : std::uint8_t {
+    null,
+    located, ///< its place follows
+    common   ///< the one that the message names for all its parts
+};
+
 inline void encode_function(encoder& to, std::uintptr_t address) {
-    to.message().put(static_cast<std::uint8_t>(address != 0));
-    if (address) to.message().put(locate(address));
+    outgoing& message = to.message();
+    if (address == 0) return message.put(function_kind::null);
+    if (message.is_common_function(address)) return message.put(function_kind::common);
+    message.put(function_kind::located);
+    message.put(locate(address));
 }
 
 template <class T>
@@ -182,8 +191,12 @@ void encode(encoder& to, const T& value) {
 // --- reading
 
 inline std::uintptr_t decode_function(decoder& from) {
-    if (from.message().get<std::uint8_t>("a function") == 0) return 0;
-    return resolve(from.message().get<code_location>("a function"), true);
+    const auto kind = from.message().get<function_kind>("a function");
+    if (kind == function_kind::null) return 0;
+    if (kind == function_kind::located) return resolve(from.message().get<code_location>("a function"), true);
+    if (kind != function_kind::common || from.common_function() == 0)
+        from.message().fail("a function of an unknown kind", "a function");
+    return from.common_function();
 }
 
 /// How many elements follow. Each takes a byte or more: a larger number is refused before anything is allocated.

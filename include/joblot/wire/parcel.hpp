@@ -10,6 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -41,15 +42,92 @@ struct part_header {
 };
 static_assert(sizeof(part_header) % stream_alignment == 0);
 
+/// Bytes that grow at the end, a few at a time. A `std::vector` would be told twice of each few: it calls functions for
+/// that, which were a fifth of what a trivial task cost.
+class growing_bytes {
+public:
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
+    [[nodiscard]] std::byte* data() noexcept { return bytes_.get(); }
+    [[nodiscard]] const std::byte* begin() const noexcept { return data(); }
+    [[nodiscard]] const std::byte* end() const noexcept { return data() + size_; }
+    [[nodiscard]] std::byte* begin() noexcept { return data(); }
+    [[nodiscard]] std::byte* end() noexcept { return data() + size_; }
+    void clear() noexcept { size_ = 0; }
+
+    void append(const void* from, std::size_t n) {
+        if (n != 0) std::memcpy(more(n), from, n);
+    }
+    template <class T>
+    void put(const T& value) {
+        std::memcpy(more(sizeof value), std::addressof(value), sizeof value);
+    }
+    /// Zeros up to the next multiple of `Alignment`.
+    template <std::size_t Alignment>
+    void align() {
+        const std::size_t to = round_up(size_, Alignment);
+        std::memset(more(Alignment), 0, Alignment);
+        size_ = to;
+    }
+    /// Exactly that much memory, where there is less.
+    void reserve(std::size_t size) {
+        if (size > room_) move_to(size);
+    }
+    /// New bytes are 0.
+    void resize(std::size_t size) {
+        if (size > size_)
+            std::memset(more(size - size_), 0, size - size_);
+        else
+            size_ = size;
+    }
+
+    growing_bytes() noexcept = default;
+    growing_bytes(growing_bytes&& other) noexcept
+        : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)), room_(std::exchange(other.room_, 0)) {}
+    growing_bytes& operator=(growing_bytes&& other) noexcept {
+        bytes_ = std::move(other.bytes_);
+        size_ = std::exchange(other.size_, 0);
+        room_ = std::exchange(other.room_, 0);
+        return *this;
+    }
+
+private:
+    /// Room for so many more at the end; what is there is yet to be written.
+    std::byte* more(std::size_t n) {
+        if (n > room_ - size_) grow(n);
+        return bytes_.get() + std::exchange(size_, size_ + n);
+    }
+    [[gnu::noinline]] void grow(std::size_t n) {
+        if (n > static_cast<std::size_t>(-1) / 4 - size_) throw std::bad_alloc();
+        move_to(std::max({2 * room_, size_ + n, std::size_t{256}}));
+    }
+    void move_to(std::size_t room) {
+        std::unique_ptr<std::byte[]> larger(new std::byte[room]);
+        if (size_ != 0) std::memcpy(larger.get(), bytes_.get(), size_);
+        bytes_ = std::move(larger);
+        room_ = room;
+    }
+
+    std::unique_ptr<std::byte[]> bytes_;
+    std::size_t size_ = 0;
+    std::size_t room_ = 0;
+};
+
 /// A message that is being written.
 struct outgoing {
-    std::vector<std::byte> stream;
+    growing_bytes stream;
     std::vector<bytes_view> blocks;                  // of the values themselves, or of `owned`
     std::deque<std::vector<std::byte>> owned;        // copies of what would not live until the message is sent
     std::vector<std::shared_ptr<segment>> images;    // broadcast values that the message speaks of
     std::vector<std::shared_ptr<const void>> owners; // of what blocks refer to, where that is nobody else's
+    // A function that is named once for the whole message, as most of its tasks are made of it; 0 where there is none
+    // yet. Its place goes into the head of the message.
+    std::uintptr_t common_function = 0;
+    bool names_common_function = false;
 
     void clear() noexcept {
+        common_function = 0;
+        names_common_function = false;
         stream.clear();
         blocks.clear();
         owned.clear();
@@ -62,21 +140,23 @@ struct outgoing {
         return sum;
     }
 
-    void append(const void* data, std::size_t size) {
-        const auto* const first = static_cast<const std::byte*>(data);
-        stream.insert(stream.end(), first, first + size);
-    }
+    void append(const void* data, std::size_t size) { stream.append(data, size); }
     /// Only what has no padding: that would be whatever was in memory before.
     template <class T>
         requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void put(const T& value) {
-        append(std::addressof(value), sizeof value);
+        stream.put(value);
     }
     /// Overwrites what was put at `position`.
     template <class T>
         requires std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>
     void patch(std::size_t position, const T& value) noexcept {
         std::memcpy(stream.data() + position, std::addressof(value), sizeof value);
+    }
+    /// Whether a function is the one that is named for the whole message, or becomes it as it is the first.
+    [[nodiscard]] bool is_common_function(std::uintptr_t address) noexcept {
+        if (names_common_function && common_function == 0) common_function = address;
+        return common_function == address;
     }
     /// Starts a part of the message that can be read on its own, after its `part_header`.
     [[nodiscard]] std::size_t begin_part() {
@@ -86,7 +166,7 @@ struct outgoing {
     }
     /// Ends the part that began at `at`, when there were `blocks_before` blocks.
     void end_part(std::size_t at, std::size_t blocks_before, std::uint32_t mark) {
-        stream.resize(round_up(stream.size(), stream_alignment));
+        stream.align<stream_alignment>();
         patch(at, part_header{stream.size() - at - sizeof(part_header),
                               static_cast<std::uint32_t>(blocks.size() - blocks_before), mark});
     }
