@@ -26,8 +26,8 @@ template <class Source, class Results>
 class indexed_job final : public job {
 public:
     indexed_job(const call_settings& settings, Source& source, typename Results::shared all)
-        : job(settings, source.size(), false, needs_care<Results>(settings)), tasks_(source, source.size(), all),
-          size_(source.size()) {
+        : job(settings, source.size(), false, needs_care<Results>(settings)), size_(source.size()),
+          tasks_(source, source.size(), all) {
         const auto workers = static_cast<std::size_t>(n_jobs());
         if (!combines<Results> && batches_adapt() && claim_groups::pay(workers, size_))
             groups_ = std::make_unique<claim_groups>(workers, size_);
@@ -115,9 +115,9 @@ private:
     }
 
     // What a worker reads of it is on one line.
-    alignas(64) typed_tasks<all_tasks, Source&, Results> tasks_;
-    std::size_t size_;
+    alignas(64) std::size_t size_;
     std::unique_ptr<claim_groups> groups_; // null where there are few workers
+    typed_tasks<all_tasks, Source&, Results> tasks_;
 };
 
 } // namespace joblot::detail
