@@ -239,7 +239,22 @@ def scheduler(bench):
           f"{1000 * cost:.2f} s, and half of the time with batches of {2000 * cost:.2f} s.")
 
 
-TABLES = {"peers": peers, "threads": threads, "payload": payload, "scheduler": scheduler}
+def reductions(bench):
+    """Tasks to one number, beside the same tasks whose results nobody wants."""
+    tasks = 100_000 if bench.options.quick else 1_000_000
+    with Cluster(bench.options.python, 2) as cluster:
+        common = ["--tasks", tasks, "--reps", 3, "--scheduler", cluster.address, "--watched", cluster.scheduler]
+        found = turns({kind: [bench.program, kind, *common] for kind in ("reduced", "dropped", "trivial")},
+                      bench.options.rounds)
+    times = {kind: column(lines) for kind, lines in found.items()}
+    rows = [[f"{tasks} tasks to one number", human(median(times["reduced"])), "-"]]
+    for kind, label in (("dropped", "the same, without results"), ("trivial", "the same, with a result each")):
+        rows.append([label, human(median(times[kind])),
+                     ratio_cells([a / b for a, b in zip(times["reduced"], times[kind])], None)[0]])
+    machine.print_table(["case", "time", "time to one number / this [quartiles]"], rows)
+
+
+TABLES = {"peers": peers, "reductions": reductions, "threads": threads, "payload": payload, "scheduler": scheduler}
 
 
 def main():

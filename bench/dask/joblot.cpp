@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <functional>
 #include <numeric>
 #include <ranges>
 #include <stdexcept>
@@ -92,6 +93,23 @@ void trivial_tasks(const parameters& p) {
     });
 }
 
+/// One number of all tasks. What is added up has no rounding.
+void reduced(const parameters& p) {
+    repeat(p, [&, n = static_cast<int>(p.tasks)] {
+        const double sum =
+            on_cluster(p).reduce(views::iota(0, n) | views::transform(joblot::delayed(trivial)), 0.0, std::plus<>());
+        return sum == 0.25 * n * (n - 1.0);
+    });
+}
+
+/// The same tasks, whose results nobody wants.
+void dropped(const parameters& p) {
+    repeat(p, [&, n = static_cast<int>(p.tasks)] {
+        on_cluster(p).for_each(views::iota(0, n) | views::transform(joblot::delayed(trivial)));
+        return true;
+    });
+}
+
 /// Every task has an array of its own as its argument. The arrays are made beforehand.
 void argument(const parameters& p) {
     const std::vector<std::vector<double>> arrays(p.tasks, make(p.bytes));
@@ -108,6 +126,10 @@ void result(const parameters& p) {
 void run(const parameters& p) {
     if (p.kind == "trivial")
         trivial_tasks(p);
+    else if (p.kind == "reduced")
+        reduced(p);
+    else if (p.kind == "dropped")
+        dropped(p);
     else if (p.kind == "sleep")
         numbers(p, sleeping);
     else if (p.kind == "busy")

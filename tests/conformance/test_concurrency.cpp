@@ -108,6 +108,25 @@ TEST_CASE("thousands of small calls back to back", "[concurrency][stress]") {
     CHECK(wrong == 0);
 }
 
+TEST_CASE("a call of more workers than claim at one place runs each task once", "[concurrency]") {
+    JOBLOT_FOR_EACH_BACKEND(backend);
+    const Parallel parallel({.n_jobs = 20});
+    const int n = backend.fewer(backend.shared_memory ? 50'000 : 400);
+    const auto tasks = views::iota(0, n) | views::transform(delayed(plus_one));
+    CHECK(std::ranges::equal(parallel(tasks), views::iota(1, n + 1)));
+    CHECK_THROWS_AS(
+        parallel(views::iota(0, n) | views::transform(delayed([](int i) { return i < 300 ? i : throw i; }))), int);
+    const auto all = parallel.outcomes(views::iota(0, n) |
+                                       views::transform(delayed([](int i) { return i % 7 == 3 ? throw i : i; })));
+    CHECK(std::ranges::count_if(all, [](const auto& o) { return !o.has_value(); }) == (n + 3) / 7);
+    JOBLOT_NEEDS(backend.shared_memory);
+    std::vector<std::atomic<int>> times(static_cast<std::size_t>(n));
+    parallel.for_each(views::iota(std::size_t{0}, times.size()) | views::transform(delayed([&](std::size_t i) {
+                          times[i].fetch_add(1, std::memory_order_relaxed);
+                      })));
+    CHECK(std::ranges::all_of(times, [](const std::atomic<int>& k) { return k.load() == 1; }));
+}
+
 TEST_CASE("calls whose n_jobs changes from one to the next", "[concurrency][pool]") {
     JOBLOT_FOR_EACH_BACKEND(backend);
     for (int round = 0; round < support::rounds(100); ++round) {

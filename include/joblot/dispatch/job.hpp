@@ -91,9 +91,10 @@ public:
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
-        // The clock is read where as many tasks have run as at the last time: 35 ns for each short batch are too much.
+        // Where batches get shorter as the call ends, the clock is read when as many tasks have run as at the last time:
+        // 35 ns for each of those are too much.
         w.unmeasured_ += b.size();
-        if (w.unmeasured_ < w.measured_) return;
+        if (w.unmeasured_ < w.measured_ && b.size() < w.sizer_.so_far().usual) return;
         const auto now = detail::task_context::clock::now();
         w.sizer_.measured(w.unmeasured_, now - w.lap_);
         w.lap_ = now;

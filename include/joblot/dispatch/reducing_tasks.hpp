@@ -248,11 +248,16 @@ std::size_t run_combining(job& j, worker& w, const batch& b, Tasks& tasks, parti
             const std::size_t end = std::min(last, begin - begin % Rules::leaf + Rules::leaf);
             if (begin % Rules::leaf != 0) {
                 run_started(w, i, end, stride, [&](std::size_t k) { made.add(k, from.call(k - offset)); });
-            } else {
+            } else if constexpr (Rules::is_value) {
                 auto value = made.tools().begin_leaf(from.call(i - offset));
                 run_started(w, ++i, end, stride,
                             [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
                 made.append(begin, i, std::move(value));
+            } else {
+                auto value = made.tools().empty_leaf();
+                run_started(w, i, end, stride,
+                            [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
+                if (i != begin) made.append(begin, i, std::move(value));
             }
         }
     });

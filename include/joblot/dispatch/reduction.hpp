@@ -130,6 +130,13 @@ struct reduction_tools {
             return made;
         }
     }
+    /// What a leaf starts with where results are no values.
+    [[nodiscard]] value empty_leaf() const {
+        if constexpr (Rules::is_made)
+            return (*init)();
+        else
+            return *init;
+    }
     /// a = combine(a, b), in place where `combine` can.
     template <class X>
     void combine_into(value& a, X&& b) const {
@@ -137,14 +144,6 @@ struct reduction_tools {
             Rules::combine_into(combine, a, static_cast<value>(std::forward<X>(b)));
         else
             Rules::combine_into(combine, a, std::forward<X>(b));
-    }
-
-private:
-    [[nodiscard]] value empty_leaf() const {
-        if constexpr (Rules::is_made)
-            return (*init)();
-        else
-            return *init;
     }
 };
 
@@ -166,9 +165,13 @@ public:
         [[nodiscard]] bool is_whole() const noexcept { return size() >= Rules::leaf; }
         /// Whether it is the first half of a node of twice its size.
         [[nodiscard]] bool is_left() const noexcept { return begin / size() % 2 == 0; }
-        /// Whether both make a node of twice the size.
+        /// Whether it makes a node of twice the size with what is right of it.
+        [[nodiscard]] bool is_neighbour_of(std::size_t right_begin, std::size_t right_end) const noexcept {
+            const std::size_t right_size = right_end - right_begin;
+            return right_size >= Rules::leaf && end == right_begin && size() == right_size && is_left();
+        }
         [[nodiscard]] bool is_neighbour_of(const node& right) const noexcept {
-            return right.is_whole() && end == right.begin && size() == right.size() && is_left();
+            return is_neighbour_of(right.begin, right.end);
         }
         /// Takes up what is right of it.
         void join(const tools_type& tools, node& right) {
@@ -177,6 +180,13 @@ public:
                 made = std::move(right.made);
             else if (right.made)
                 tools.combine_into(*made, std::move(*right.made));
+        }
+        void join(const tools_type& tools, std::size_t right_end, value&& right) {
+            end = right_end;
+            if (made)
+                tools.combine_into(*made, std::move(right));
+            else
+                made.emplace(std::move(right));
         }
     };
     /// Results `begin` to `end` that are not combined yet, all of one leaf; or no results at all, where there are none.
@@ -208,8 +218,12 @@ public:
         runs_.push_back({index, index + 1, {}});
     }
     /// What follows what is there, and begins with a leaf.
-    void append(std::size_t begin, std::size_t end, value made) {
-        nodes_.push_back({begin, end, std::move(made)});
+    void append(std::size_t begin, std::size_t end, value&& made) {
+        // Not moved before it is combined: values that are all in one place, as counters, would be copied.
+        if (!nodes_.empty() && nodes_.back().is_neighbour_of(begin, end))
+            nodes_.back().join(tools_, end, std::move(made));
+        else
+            nodes_.push_back({begin, end, std::move(made)});
         while (nodes_.size() > 1 && nodes_[nodes_.size() - 2].is_neighbour_of(nodes_.back())) {
             nodes_[nodes_.size() - 2].join(tools_, nodes_.back());
             nodes_.pop_back();
