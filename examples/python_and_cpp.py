@@ -23,8 +23,12 @@ from sklearn.datasets import load_diabetes
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, KFold, ParameterGrid
 
-GRID = {"alpha": np.geomspace(1e-3, 10, 9).tolist(), "gamma": np.geomspace(1e-4, 1, 9).tolist()}
 FOLDS = 10
+
+
+def grid_of(points):
+    """So many values of each parameter."""
+    return {"alpha": np.geomspace(1e-3, 10, points).tolist(), "gamma": np.geomspace(1e-4, 1, points).tolist()}
 
 
 def load(client):
@@ -45,10 +49,10 @@ def published(client, **datasets):
             client.unpublish_dataset(name)
 
 
-def search_in_cpp(client, program):
+def search_in_cpp(client, grid, program):
     """The scores, with a row for each pair of parameters and a column for each fold."""
     command = [program, client.scheduler.address, "--x", "X", "--y", "y", "--folds", str(FOLDS)]
-    for name, values in GRID.items():
+    for name, values in grid.items():
         command += [f"--{name}s", ",".join(map(repr, values))]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     scores = client.get_dataset("scores")  # futures of arrays
@@ -56,17 +60,17 @@ def search_in_cpp(client, program):
     return np.stack(client.gather(scores))
 
 
-def search_in_python(client, x, y):
+def search_in_python(client, grid, x, y):
     """The same with scikit-learn and joblib."""
-    search = GridSearchCV(KernelRidge(kernel="rbf"), GRID, cv=KFold(FOLDS), scoring="r2", refit=False)
+    search = GridSearchCV(KernelRidge(kernel="rbf"), grid, cv=KFold(FOLDS), scoring="r2", refit=False)
     with joblib.parallel_config("dask", client=client, n_jobs=-1):
         results = search.fit(x, y).cv_results_
     return np.stack([results[f"split{k}_test_score"] for k in range(FOLDS)], axis=1)
 
 
-def best_of(scores):
+def best_of(grid, scores):
     """The parameters with the best mean score, in the order in which both searches have them."""
-    return list(ParameterGrid(GRID))[scores.mean(axis=1).argmax()]
+    return list(ParameterGrid(grid))[scores.mean(axis=1).argmax()]
 
 
 def say(*words, start=time.monotonic()):
@@ -89,10 +93,11 @@ def timed(label, repeat, search, client, *arguments):
 
 def run(client, args):
     x, y = load(client)
+    grid = grid_of(args.points)
     with published(client, X=x, y=y):
         say("X and y are published")
-        scores = timed("C++", args.repeat, search_in_cpp, client, args.program)
-    best = best_of(scores)
+        scores = timed("C++", args.repeat, search_in_cpp, client, grid, args.program)
+    best = best_of(grid, scores)
     say(f"best parameters: {best}, R^2 = {scores.mean(axis=1).max():.6f}")
 
     x, y = client.compute([x, y], sync=True)
@@ -100,10 +105,10 @@ def run(client, args):
     say(f"fitted to all samples: R^2 = {model.score(x, y):.6f}")
 
     if args.compare:
-        theirs = timed("scikit-learn", args.repeat, search_in_python, client, x, y)
+        theirs = timed("scikit-learn", args.repeat, search_in_python, client, grid, x, y)
         difference = abs(scores - theirs).max()
-        say(f"best parameters: {best_of(theirs)}; scores differ by {difference:.1e} at most")
-        if best_of(theirs) != best or not difference < 1e-9:
+        say(f"best parameters: {best_of(grid, theirs)}; scores differ by {difference:.1e} at most")
+        if best_of(grid, theirs) != best or not difference < 1e-9:
             sys.exit("the two searches do not agree")
 
 
@@ -112,8 +117,11 @@ def main():
     parser.add_argument("program", help="the C++ program: the example grid_search")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="the cluster (default: one of its own on this machine)")
     parser.add_argument("--compare", action="store_true", help="make the same search with scikit-learn, too")
+    parser.add_argument("--points", metavar="N", type=int, default=9, help="values of each parameter (default: 9)")
     parser.add_argument("--repeat", metavar="N", type=int, default=1, help="make each search N times, for its time")
     args = parser.parse_args()
+    if args.points < 1:
+        parser.error(f"--points {args.points}: give 1 or more")
     if not shutil.which(args.program):
         parser.error(f"there is no program {args.program}")
     with contextlib.ExitStack() as stack:

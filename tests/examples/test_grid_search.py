@@ -37,7 +37,7 @@ def pipeline():
     """python_and_cpp: the same best parameters as scikit-learn finds, and scores to 1e-9"""
     need_scikit_learn()
     done = run("python_and_cpp", ROOT / "examples" / "python_and_cpp.py", program("grid_search"), "--compare",
-               "--scheduler", cluster().address, executable=python())
+               "--points", "4", "--scheduler", cluster().address, executable=python())
     lines = done.stdout.decode().splitlines()
     found = [re.search(r"best parameters: (\{'alpha': [-+.e\d]+, 'gamma': [-+.e\d]+\})", line) for line in lines]
     ours, theirs = [match[1] for match in found if match]
@@ -45,7 +45,7 @@ def pipeline():
     differences = [match[1] for line in lines if (match := re.search(r"scores differ by (\S+) at most", line))]
     check_equal(len(differences), 1, "lines that tell the difference of the scores")
     check(float(differences[0]) < 1e-9, f"scores differ by {differences[0]}")
-    searches = [match[1] for line in lines if (match := re.search(r"(C\+\+|scikit-learn): 810 fits in", line))]
+    searches = [match[1] for line in lines if (match := re.search(r"(C\+\+|scikit-learn): 160 fits in", line))]
     check_equal(searches, ["C++", "scikit-learn"], "searches")
 
 
