@@ -1632,8 +1632,8 @@ public:
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
         if (fixed_) return std::max<std::size_t>(1, std::min(fixed_, remaining));
-        // Where a batch costs next to nothing, nobody takes more than his share for its sake: what was measured may
-        // have been the short ones.
+        // Where a batch costs next to nothing, no worker takes more than a share for its sake: the short tasks may have
+        // been the first ones only.
         const std::size_t worth_it = cost_.count() ? smallest_ : std::min(smallest_, remaining / workers_);
         const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), worth_it);
         return std::max<std::size_t>(1, std::min(fair, remaining));
@@ -2299,11 +2299,10 @@ inline bool wants_progress(int verbose, const std::function<void(const progress_
 class progress_reporter {
 public:
     /// Above this many lines of one call, at most one in `line_pause` is printed: a million tiny batches at
-    /// verbose = 100 shall not drown the terminal. So it is from the first line on where this many tasks have ended
-    /// since the last one: they are so short that writing lines would be most of the work. The closing line always
-    /// comes.
+    /// verbose = 100 shall not drown the terminal. So it is from the second line on after batches of many tasks: these
+    /// are so short that writing lines would be most of the work. The closing line always comes.
     static constexpr std::size_t unpaced_lines = 1000;
-    static constexpr std::size_t unpaced_tasks = 64;
+    static constexpr std::size_t many_tasks = 64;
     static constexpr std::chrono::milliseconds line_pause{10};
 
     /// A reporter that counts and says nothing.
@@ -2413,7 +2412,7 @@ private:
         notice_total(before);
         const bool complete = total_ && done >= *total_; // which is for the closing line to say
         const bool wanted = done >= next_line_ && !complete;
-        const bool line_due = wanted && !paused(done);
+        const bool line_due = wanted && !paused(done - before);
         if (done >= next_line_) next_line_ = policy_.next(line_due ? done : done + stride(done));
         publish_threshold();
         if (!line_due && !config_.callback) return;
@@ -2437,8 +2436,8 @@ private:
         if (found_total_.load() != no_total) next_.store(0);
     }
 
-    bool paused(std::size_t done) const {
-        return (lines_ >= unpaced_lines || done - line_at_ >= unpaced_tasks) && now() < quiet_until_;
+    bool paused(std::size_t tasks) const {
+        return (lines_ >= unpaced_lines || tasks >= many_tasks) && now() < quiet_until_;
     }
 
     /// How many counts to pass over before a paused line is looked at again, so that a flood of tiny batches costs
@@ -2595,9 +2594,10 @@ public:
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
-        // The clock is read where as many tasks have run as at the last time: 35 ns for each short batch are too much.
+        // Where batches get shorter as the call ends, the clock is read when as many tasks have run as at the last
+        // time: 35 ns for each of those are too much.
         w.unmeasured_ += b.size();
-        if (w.unmeasured_ < w.measured_) return;
+        if (w.unmeasured_ < w.measured_ && b.size() < w.sizer_.so_far().usual) return;
         const auto now = detail::task_context::clock::now();
         w.sizer_.measured(w.unmeasured_, now - w.lap_);
         w.lap_ = now;
@@ -12291,8 +12291,7 @@ private:
         return {};
     }
 
-    /// Nobody waits for the one who fetches the group's share: meanwhile the others take single batches. Whoever it is,
-    /// if the system takes its core away, keeps no more than that share.
+    /// No worker waits for the one that fetches the group's share: meanwhile the others take single batches.
     claimed take_from_counter(std::atomic<std::size_t>& counter, line& own, std::size_t wanted,
                               std::size_t left) noexcept {
         const std::size_t share = std::min({wanted * of_group, left / (2 * groups_), std::size_t{most_in_hand}});
@@ -14009,6 +14008,13 @@ struct reduction_tools {
             return made;
         }
     }
+    /// What a leaf starts with where results are no values.
+    [[nodiscard]] value empty_leaf() const {
+        if constexpr (Rules::is_made)
+            return (*init)();
+        else
+            return *init;
+    }
     /// a = combine(a, b), in place where `combine` can.
     template <class X>
     void combine_into(value& a, X&& b) const {
@@ -14016,14 +14022,6 @@ struct reduction_tools {
             Rules::combine_into(combine, a, static_cast<value>(std::forward<X>(b)));
         else
             Rules::combine_into(combine, a, std::forward<X>(b));
-    }
-
-private:
-    [[nodiscard]] value empty_leaf() const {
-        if constexpr (Rules::is_made)
-            return (*init)();
-        else
-            return *init;
     }
 };
 
@@ -14045,9 +14043,13 @@ public:
         [[nodiscard]] bool is_whole() const noexcept { return size() >= Rules::leaf; }
         /// Whether it is the first half of a node of twice its size.
         [[nodiscard]] bool is_left() const noexcept { return begin / size() % 2 == 0; }
-        /// Whether both make a node of twice the size.
+        /// Whether it makes a node of twice the size with what is right of it.
+        [[nodiscard]] bool is_neighbour_of(std::size_t right_begin, std::size_t right_end) const noexcept {
+            const std::size_t right_size = right_end - right_begin;
+            return right_size >= Rules::leaf && end == right_begin && size() == right_size && is_left();
+        }
         [[nodiscard]] bool is_neighbour_of(const node& right) const noexcept {
-            return right.is_whole() && end == right.begin && size() == right.size() && is_left();
+            return is_neighbour_of(right.begin, right.end);
         }
         /// Takes up what is right of it.
         void join(const tools_type& tools, node& right) {
@@ -14056,6 +14058,13 @@ public:
                 made = std::move(right.made);
             else if (right.made)
                 tools.combine_into(*made, std::move(*right.made));
+        }
+        void join(const tools_type& tools, std::size_t right_end, value&& right) {
+            end = right_end;
+            if (made)
+                tools.combine_into(*made, std::move(right));
+            else
+                made.emplace(std::move(right));
         }
     };
     /// Results `begin` to `end` that are not combined yet, all of one leaf; or no results at all, where there are none.
@@ -14087,8 +14096,12 @@ public:
         runs_.push_back({index, index + 1, {}});
     }
     /// What follows what is there, and begins with a leaf.
-    void append(std::size_t begin, std::size_t end, value made) {
-        nodes_.push_back({begin, end, std::move(made)});
+    void append(std::size_t begin, std::size_t end, value&& made) {
+        // Not moved before it is combined: values that are all in one place, as counters, would be copied.
+        if (!nodes_.empty() && nodes_.back().is_neighbour_of(begin, end))
+            nodes_.back().join(tools_, end, std::move(made));
+        else
+            nodes_.push_back({begin, end, std::move(made)});
         while (nodes_.size() > 1 && nodes_[nodes_.size() - 2].is_neighbour_of(nodes_.back())) {
             nodes_[nodes_.size() - 2].join(tools_, nodes_.back());
             nodes_.pop_back();
@@ -14480,11 +14493,16 @@ std::size_t run_combining(job& j, worker& w, const batch& b, Tasks& tasks, parti
             const std::size_t end = std::min(last, begin - begin % Rules::leaf + Rules::leaf);
             if (begin % Rules::leaf != 0) {
                 run_started(w, i, end, stride, [&](std::size_t k) { made.add(k, from.call(k - offset)); });
-            } else {
+            } else if constexpr (Rules::is_value) {
                 auto value = made.tools().begin_leaf(from.call(i - offset));
                 run_started(w, ++i, end, stride,
                             [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
                 made.append(begin, i, std::move(value));
+            } else {
+                auto value = made.tools().empty_leaf();
+                run_started(w, i, end, stride,
+                            [&](std::size_t k) { made.tools().combine_into(value, from.call(k - offset)); });
+                if (i != begin) made.append(begin, i, std::move(value));
             }
         }
     });

@@ -50,8 +50,8 @@ public:
     /// Size of the next batch, 1 to `remaining` (but `remaining` of 0 gives 1, and a fixed size is only cut off).
     [[nodiscard]] std::size_t next(std::size_t remaining) const noexcept {
         if (fixed_) return std::max<std::size_t>(1, std::min(fixed_, remaining));
-        // Where a batch costs next to nothing, nobody takes more than his share for its sake: what was measured may
-        // have been the short ones.
+        // Where a batch costs next to nothing, no worker takes more than a share for its sake: the short tasks may have
+        // been the first ones only.
         const std::size_t worth_it = cost_.count() ? smallest_ : std::min(smallest_, remaining / workers_);
         const std::size_t fair = std::max(std::min(size_, remaining / (2 * workers_)), worth_it);
         return std::max<std::size_t>(1, std::min(fair, remaining));

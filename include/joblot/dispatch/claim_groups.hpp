@@ -89,8 +89,7 @@ private:
         return {};
     }
 
-    /// Nobody waits for the one who fetches the group's share: meanwhile the others take single batches. Whoever it is,
-    /// if the system takes its core away, keeps no more than that share.
+    /// No worker waits for the one that fetches the group's share: meanwhile the others take single batches.
     claimed take_from_counter(std::atomic<std::size_t>& counter, line& own, std::size_t wanted,
                               std::size_t left) noexcept {
         const std::size_t share = std::min({wanted * of_group, left / (2 * groups_), std::size_t{most_in_hand}});

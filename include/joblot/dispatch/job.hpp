@@ -91,8 +91,8 @@ public:
         }
         settle(b);
         if (!w.sizer_.adapts() || few_tasks_left()) return;
-        // Where batches get shorter as the call ends, the clock is read when as many tasks have run as at the last time:
-        // 35 ns for each of those are too much.
+        // Where batches get shorter as the call ends, the clock is read when as many tasks have run as at the last
+        // time: 35 ns for each of those are too much.
         w.unmeasured_ += b.size();
         if (w.unmeasured_ < w.measured_ && b.size() < w.sizer_.so_far().usual) return;
         const auto now = detail::task_context::clock::now();

@@ -47,11 +47,10 @@ inline bool wants_progress(int verbose, const std::function<void(const progress_
 class progress_reporter {
 public:
     /// Above this many lines of one call, at most one in `line_pause` is printed: a million tiny batches at
-    /// verbose = 100 shall not drown the terminal. So it is from the first line on where this many tasks have ended
-    /// since the last one: they are so short that writing lines would be most of the work. The closing line always
-    /// comes.
+    /// verbose = 100 shall not drown the terminal. So it is from the second line on after batches of many tasks: these
+    /// are so short that writing lines would be most of the work. The closing line always comes.
     static constexpr std::size_t unpaced_lines = 1000;
-    static constexpr std::size_t unpaced_tasks = 64;
+    static constexpr std::size_t many_tasks = 64;
     static constexpr std::chrono::milliseconds line_pause{10};
 
     /// A reporter that counts and says nothing.
@@ -161,7 +160,7 @@ private:
         notice_total(before);
         const bool complete = total_ && done >= *total_; // which is for the closing line to say
         const bool wanted = done >= next_line_ && !complete;
-        const bool line_due = wanted && !paused(done);
+        const bool line_due = wanted && !paused(done - before);
         if (done >= next_line_) next_line_ = policy_.next(line_due ? done : done + stride(done));
         publish_threshold();
         if (!line_due && !config_.callback) return;
@@ -185,8 +184,8 @@ private:
         if (found_total_.load() != no_total) next_.store(0);
     }
 
-    bool paused(std::size_t done) const {
-        return (lines_ >= unpaced_lines || done - line_at_ >= unpaced_tasks) && now() < quiet_until_;
+    bool paused(std::size_t tasks) const {
+        return (lines_ >= unpaced_lines || tasks >= many_tasks) && now() < quiet_until_;
     }
 
     /// How many counts to pass over before a paused line is looked at again, so that a flood of tiny batches costs
