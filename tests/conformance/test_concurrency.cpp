@@ -114,7 +114,7 @@ TEST_CASE("a call of more workers than claim at one place runs each task once", 
     const int n = backend.fewer(backend.shared_memory ? 50'000 : 400);
     const auto tasks = views::iota(0, n) | views::transform(delayed(plus_one));
     CHECK(std::ranges::equal(parallel(tasks), views::iota(1, n + 1)));
-    CHECK_THROWS_AS(parallel(views::iota(0, n) | views::transform(delayed([](int i) { return i < 50 ? i : throw i; }))),
+    CHECK_THROWS_AS(parallel(views::iota(0, n) | views::transform(delayed([](int i) { return i < 15 ? i : throw i; }))),
                     int);
     const auto all = parallel.outcomes(views::iota(0, n) |
                                        views::transform(delayed([](int i) { return i % 7 == 3 ? throw i : i; })));
