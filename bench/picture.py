@@ -42,7 +42,8 @@ class Panel:
         for power in range(self.low, self.high + 1):
             x = self.x(10 ** power)
             yield f'<path d="M{x:.1f} {TOP}V{bottom}" stroke="#ddd"/>'
-            yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{in_words(10 ** power)}</text>'
+            anchor = "end" if power == self.high else "middle"
+            yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{in_words(10 ** power)}</text>'
         yield (f'<text x="{(self.left + LEFT + right) / 2}" y="{bottom + 34}" text-anchor="middle">'
                "work in one task</text>")
 
