@@ -6461,10 +6461,12 @@ public:
     }
     /// New bytes are 0.
     void resize(std::size_t size) {
-        if (size > size_)
-            std::memset(more(size - size_), 0, size - size_);
-        else
+        if (size <= size_) {
             size_ = size;
+        } else {
+            const std::size_t n = size - size_;
+            std::memset(more(n), 0, n);
+        }
     }
 
     growing_bytes() noexcept = default;
@@ -10202,7 +10204,10 @@ private:
     /// Whether the results had better wait no longer. Reading the clock after each task would be a third of what a
     /// trivial one costs.
     bool is_time() {
-        if (unseen_ != 0) return --unseen_, false;
+        if (unseen_ != 0) {
+            --unseen_;
+            return false;
+        }
         const auto now = clock::now();
         if (now - seen_at_ < trivial_tasks) unseen_ = unseen_trivial_tasks;
         seen_at_ = now;

@@ -207,7 +207,10 @@ private:
     /// Whether the results had better wait no longer. Reading the clock after each task would be a third of what a
     /// trivial one costs.
     bool is_time() {
-        if (unseen_ != 0) return --unseen_, false;
+        if (unseen_ != 0) {
+            --unseen_;
+            return false;
+        }
         const auto now = clock::now();
         if (now - seen_at_ < trivial_tasks) unseen_ = unseen_trivial_tasks;
         seen_at_ = now;

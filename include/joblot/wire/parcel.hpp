@@ -75,10 +75,12 @@ public:
     }
     /// New bytes are 0.
     void resize(std::size_t size) {
-        if (size > size_)
-            std::memset(more(size - size_), 0, size - size_);
-        else
+        if (size <= size_) {
             size_ = size;
+        } else {
+            const std::size_t n = size - size_;
+            std::memset(more(n), 0, n);
+        }
     }
 
     growing_bytes() noexcept = default;
