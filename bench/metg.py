@@ -34,11 +34,16 @@ def metg(curve, peak):
     return below.granularity + share * (above.granularity - below.granularity)
 
 
+def peak_of(curves, sweep):
+    """The best rate that any of the libraries reached with large tasks."""
+    large = sorted(sweep)[-4:]
+    return max(point.rate for curve in curves.values() for point in curve if point.iterations in large)
+
+
 def efficiencies(results, workers, sweep, typical):
     """library -> [(iterations in a task, share of the peak)], from all rounds together."""
     curves = {name: points(sum(rounds, []), workers, typical) for name, rounds in results.items()}
-    large = sorted(sweep)[-4:]
-    peak = max(point.rate for curve in curves.values() for point in curve if point.iterations in large)
+    peak = peak_of(curves, sweep)
     return {name: [(point.iterations, point.rate / peak) for point in curve] for name, curve in curves.items()}
 
 
@@ -49,11 +54,10 @@ def per_round(results, workers, sweep, typical):
     """
     if typical is min:
         results = {name: [sum(rounds, [])] for name, rounds in results.items()}
-    large = sorted(sweep)[-4:]
     found = collections.defaultdict(list)
     for turn in zip(*results.values()):
         curves = {name: points(lines, workers, typical) for name, lines in zip(results, turn)}
-        peak = max(point.rate for curve in curves.values() for point in curve if point.iterations in large)
+        peak = peak_of(curves, sweep)
         for name, curve in curves.items():
             found[name].append(metg(curve, peak))
     return found

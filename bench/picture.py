@@ -9,6 +9,12 @@ NAMES = {"joblot": "joblot", "tbb": "oneTBB", "openmp": "OpenMP"}
 DASHES = {"joblot": "", "tbb": "6 3", "openmp": "2 3"}  # to be told apart without colours, too
 
 
+def stroke(name):
+    """How a library's line is drawn."""
+    dashes = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
+    return f'stroke="{COLOURS[name]}" stroke-width="2"{dashes}'
+
+
 def in_words(nanoseconds):
     for unit, scale in (("ms", 1e6), ("µs", 1e3)):
         if nanoseconds >= scale:
@@ -50,15 +56,13 @@ class Panel:
     def lines(self):
         for name, curve in self.curves.items():
             points = " ".join(f"{self.x(size):.1f},{self.y(share):.1f}" for size, share in sorted(curve))
-            dashes = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
-            yield f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"{dashes}/>'
+            yield f'<polyline points="{points}" fill="none" {stroke(name)}/>'
 
 
 def legend(names, left):
     for i, name in enumerate(names):
         y = HEIGHT - BOTTOM - 16 * (len(names) - i)
-        dashes = f' stroke-dasharray="{DASHES[name]}"' if DASHES[name] else ""
-        yield f'<path d="M{left} {y}h26" stroke="{COLOURS[name]}" stroke-width="2"{dashes}/>'
+        yield f'<path d="M{left} {y}h26" {stroke(name)}/>'
         yield f'<text x="{left + 32}" y="{y + 4}">{NAMES[name]}</text>'
 
 

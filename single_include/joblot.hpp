@@ -7079,10 +7079,6 @@ struct code_location {
     module_id module{};
     std::uint32_t unused = 0; // no padding: that would be sent as it is
     std::uint64_t offset = 0;
-
-    friend bool operator==(const code_location& a, const code_location& b) noexcept {
-        return a.offset == b.offset && a.module == b.module;
-    }
 };
 
 /// A loaded module: where it is, and which parts of it are code.
@@ -7201,17 +7197,8 @@ JOBLOT_ONE_PER_PROCESS inline std::optional<loaded_module>& recent_module() {
     return recent.module;
 }
 
-/// A function of the executable, which stays: the tasks of a call are mostly made of the same one.
-struct known_function {
-    code_location where;
-    std::uintptr_t address;
-};
-// The one that was looked up last on this thread; address 0 stands for none.
-JOBLOT_ONE_PER_PROCESS inline constinit thread_local known_function recent_function{};
-
 /// Where `address` is. @throws serialization_error where it is in no module.
 inline code_location locate(std::uintptr_t address) {
-    if (address == recent_function.address && address != 0) return recent_function.where;
     const loaded_module* m = &main_module();
     if (!m->has(address, false)) {
         auto& recent = recent_module();
@@ -7223,15 +7210,12 @@ inline code_location locate(std::uintptr_t address) {
                                       "a function");
         m = &*recent;
     }
-    const code_location where{.module = m->id, .offset = address - m->base};
-    if (m == &main_module() && m->has(address, true)) recent_function = {where, address};
-    return where;
+    return {.module = m->id, .offset = address - m->base};
 }
 
 /// The address that `where` has in this process. @throws serialization_error where the module is not loaded here.
 /// @param code Whether there must be code at the address.
 inline std::uintptr_t resolve(const code_location& where, bool code) {
-    if (code && recent_function.address != 0 && recent_function.where == where) return recent_function.address;
     const loaded_module* m = &main_module();
     if (m->id != where.module) {
         auto& recent = recent_module();
@@ -7247,7 +7231,6 @@ inline std::uintptr_t resolve(const code_location& where, bool code) {
     const std::uintptr_t address = m->base + where.offset;
     if (where.offset == 0 || !m->has(address, code))
         throw serialization_error("joblot: a message names code that " + m->name + " does not have", "a function");
-    if (code && m == &main_module()) recent_function = {where, address};
     return address;
 }
 
@@ -12562,7 +12545,7 @@ template <class T>
 void encode_as_block(encoder& to, const T& value) {
     constexpr block_kind kind = block_kind_of<T>(); // numbers have no padding
     outgoing& message = to.message();
-    message.stream.resize(round_up(message.stream.size(), stream_alignment));
+    message.stream.align<stream_alignment>();
     const auto put_head = [&](std::string_view dtype, const std::vector<std::size_t>& shape) {
         block_head head;
         dtype.copy(head.dtype.data(), head.dtype.size() - 1);
@@ -14059,10 +14042,7 @@ public:
         /// Takes up what is right of it.
         void join(const tools_type& tools, node& right) {
             end = right.end;
-            if (!made)
-                made = std::move(right.made);
-            else if (right.made)
-                tools.combine_into(*made, std::move(*right.made));
+            if (right.made) join(tools, right.end, std::move(*right.made));
         }
         void join(const tools_type& tools, std::size_t right_end, value&& right) {
             end = right_end;

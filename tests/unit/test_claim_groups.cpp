@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Workers that take turns, each task a nanosecond.
+/// Workers that take turns, with tasks of one length.
 struct turns {
     turns(std::size_t workers, std::size_t tasks, std::chrono::nanoseconds each)
         : groups(workers, tasks), sizers(workers, batch_sizer(0, workers)), taken(tasks), length(each) {}

@@ -176,10 +176,7 @@ public:
         /// Takes up what is right of it.
         void join(const tools_type& tools, node& right) {
             end = right.end;
-            if (!made)
-                made = std::move(right.made);
-            else if (right.made)
-                tools.combine_into(*made, std::move(*right.made));
+            if (right.made) join(tools, right.end, std::move(*right.made));
         }
         void join(const tools_type& tools, std::size_t right_end, value&& right) {
             end = right_end;

@@ -162,7 +162,7 @@ template <class T>
 void encode_as_block(encoder& to, const T& value) {
     constexpr block_kind kind = block_kind_of<T>(); // numbers have no padding
     outgoing& message = to.message();
-    message.stream.resize(round_up(message.stream.size(), stream_alignment));
+    message.stream.align<stream_alignment>();
     const auto put_head = [&](std::string_view dtype, const std::vector<std::size_t>& shape) {
         block_head head;
         dtype.copy(head.dtype.data(), head.dtype.size() - 1);
